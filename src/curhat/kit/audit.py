@@ -48,6 +48,7 @@ AuditAction = Literal[
     "transcript_revealed",
     "list_exported",
     "what_if_asked",
+    "what_if_cancelled",
     "database_restored",
 ]
 
