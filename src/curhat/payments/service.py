@@ -501,6 +501,22 @@ async def open_case_by_hand(tx: Transaction, payment_id: UUID, by: UUID, note: s
     )
 
 
+async def open_case_about_report(tx: Transaction, payment_id: UUID) -> None:
+    """Open a case with the reason `reported`, if money is left of the payment and no operator is at work on its case.
+
+    A customer has reported the session of this payment (T.3). What was taken is in question again, also while the
+    session runs. Nothing else depends on the case.
+    """
+    await lock(tx, payment_id)
+    case = await queries.lock_case_of_payment(tx, payment_id=payment_id)
+    if case is not None and (case.is_open or case.awaits_approval):
+        return
+    if await queries.question_charges(tx, payment_id=payment_id):
+        await queries.open_questioned_case(
+            tx, payment_id=payment_id, case_reason="reported", opened_by=None, opened_note=None
+        )
+
+
 async def open_case_about_books(tx: Transaction, payment_id: UUID) -> None:
     """Open a case with the reason `books_differ`, if the payment exists and no operator is at work on its case.
 
