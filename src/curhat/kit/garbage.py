@@ -9,11 +9,11 @@ import gc
 from typing import Final
 
 # The collector looks at the youngest objects after this many more allocations than deallocations.
-YOUNG_ALLOCATIONS: Final = 5_000
+YOUNG_ALLOCATIONS: Final = 1_000
 # It looks at the middle generation after this many collections of the youngest, and at all objects after this many of
 # the middle generation: after 50,000,000 more allocations than deallocations.
 YOUNG_COLLECTIONS: Final = 10
-MIDDLE_COLLECTIONS: Final = 1_000
+MIDDLE_COLLECTIONS: Final = 5_000
 
 
 def collect_rarely() -> None:
