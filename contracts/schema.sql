@@ -1263,6 +1263,8 @@ $$;
 
 CREATE FUNCTION count_mitra_hour(hour_began_at timestamp with time zone) RETURNS TABLE(mitra_id uuid, asked bigint, accepted bigint, rejected bigint, taken bigint, unanswered bigint, accept_seconds double precision)
     LANGUAGE sql STABLE
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
     AS $$
 SELECT requests.mitra_id, count(*), count(*) FILTER (WHERE requests.status = 'accepted'),
     count(*) FILTER (WHERE requests.status = 'rejected'),

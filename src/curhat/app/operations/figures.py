@@ -48,6 +48,15 @@ _GAUGES: Final = {
     "oldest_due_seconds": Gauge(
         "curhat_deadlines_oldest_due_seconds", "How long the oldest due deadline has waited for a worker"
     ),
+    "book_differences": Gauge(
+        "curhat_books_differences", "Charges and refunds that differed in the last closed day"
+    ),
+    "invariants_broken": Gauge(
+        "curhat_broken_invariants", "Invariants that did not hold when the last day was closed"
+    ),
+    "books_closed_age_seconds": Gauge(
+        "curhat_books_closed_age_seconds", "Time since the books of a day were closed"
+    ),
 }
 
 
