@@ -3314,6 +3314,7 @@ export interface components {
         };
         /** Export */
         Export: {
+            blocks: components["schemas"]["ExportedBlock"][];
             chats: components["schemas"]["ExportedChatWithText"][];
             /** @constant */
             complete: true;
@@ -3324,6 +3325,14 @@ export interface components {
             reports: components["schemas"]["ExportedReport"][];
             /** @constant */
             version: 1;
+        };
+        /** ExportedBlock */
+        ExportedBlock: {
+            /** Format: date-time */
+            created_at: string;
+            name: string;
+            /** Format: uuid */
+            session_id: string;
         };
         /** ExportedChatWithText */
         ExportedChatWithText: {
