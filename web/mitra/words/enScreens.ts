@@ -232,6 +232,10 @@ const en: typeof id = {
     manage: 'Manage answers',
     none: 'No ready answers yet.',
   },
+  pastChat: {
+    textGone:
+      'What was written here is no longer available. You can read a chat for at most 30 days after its end.',
+  },
   note: {
     open: 'Private note',
     title: (name: string) => `Note about ${isolated(name)}`,

@@ -237,6 +237,10 @@ export default {
     manage: 'Atur jawaban',
     none: 'Belum ada jawaban siap pakai.',
   },
+  pastChat: {
+    textGone:
+      'Isi obrolan ini sudah tidak tersedia. Kamu bisa membaca obrolan paling lama 30 hari setelah selesai.',
+  },
   note: {
     open: 'Catatan pribadi',
     title: (name: string) => `Catatan tentang ${isolated(name)}`,
