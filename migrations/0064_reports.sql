@@ -16,12 +16,12 @@ CREATE TABLE reports (
     message_ids uuid[] NOT NULL DEFAULT '{}' CHECK (cardinality(message_ids) <= 20),
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
     -- How soon an operator must look: 0 within 15 minutes, 1 within 24 hours, 2 within 72 hours.
-    urgency smallint NOT NULL CHECK (urgency IN (0, 1, 2)),
+    urgency integer NOT NULL CHECK (urgency IN (0, 1, 2)),
     -- Until when an operator must take the next step: decide, approve, or decide the appeal.
     due_at timestamptz NOT NULL,
     status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'awaiting_approval', 'decided', 'appealed')),
     -- The order of the queue: the urgency while there is something to do, then the finished ones.
-    queue_rank smallint NOT NULL GENERATED ALWAYS AS (CASE WHEN status = 'decided' THEN 3 ELSE urgency END) STORED,
+    queue_rank integer NOT NULL GENERATED ALWAYS AS (CASE WHEN status = 'decided' THEN 3 ELSE urgency END) STORED,
     decision text CHECK (decision IN ('no_action', 'warn', 'suspend')),
     decision_note text CHECK (char_length(decision_note) BETWEEN 1 AND 1000),
     -- Null with the decision `suspend`: for good.

@@ -56,6 +56,9 @@ class Figures(msgspec.Struct, frozen=True):
     refunds_awaiting_approval: int
     refunds_requested: int
     gateway_unanswered: int
+    reports_waiting: int
+    urgent_reports_overdue: int
+    other_reports_overdue: int
     deadlines_parked: int
     oldest_due_seconds: float
 
@@ -90,6 +93,9 @@ SELECT
     ) AS refunds_awaiting_approval,
     (SELECT count(*) FROM refunds WHERE status = 'requested') AS refunds_requested,
     (SELECT count(DISTINCT payment_id) FROM unanswered_calls) AS gateway_unanswered,
+    (SELECT count(*) FROM reports WHERE queue_rank < 3) AS reports_waiting,
+    (SELECT count(*) FROM reports WHERE queue_rank = 0 AND due_at < moment.now) AS urgent_reports_overdue,
+    (SELECT count(*) FROM reports WHERE queue_rank IN (1, 2) AND due_at < moment.now) AS other_reports_overdue,
     (SELECT count(*) FROM deadlines WHERE parked_at IS NOT NULL) AS deadlines_parked,
     (
         SELECT greatest(coalesce(extract(epoch FROM moment.now - min(due_at)), 0), 0)::float8

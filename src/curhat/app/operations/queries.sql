@@ -43,6 +43,9 @@ SELECT
     ) AS refunds_awaiting_approval,
     (SELECT count(*) FROM refunds WHERE status = 'requested') AS refunds_requested,
     (SELECT count(DISTINCT payment_id) FROM unanswered_calls) AS gateway_unanswered,
+    (SELECT count(*) FROM reports WHERE queue_rank < 3) AS reports_waiting,
+    (SELECT count(*) FROM reports WHERE queue_rank = 0 AND due_at < moment.now) AS urgent_reports_overdue,
+    (SELECT count(*) FROM reports WHERE queue_rank IN (1, 2) AND due_at < moment.now) AS other_reports_overdue,
     (SELECT count(*) FROM deadlines WHERE parked_at IS NOT NULL) AS deadlines_parked,
     (
         SELECT greatest(coalesce(extract(epoch FROM moment.now - min(due_at)), 0), 0)::float8

@@ -28,6 +28,9 @@ class Figures(msgspec.Struct, frozen=True):
     refunds_refused: int
     gateway_unanswered: int
     gateway_alerts: int
+    reports_waiting: int
+    reports_overdue: int
+    transcripts_waiting: int
 
 
 READ_FIGURES: Final = """
@@ -78,7 +81,13 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
         SELECT count(*) FROM audit_entries
         WHERE action IN ('gateway_alert:unknown_charge', 'gateway_alert:unknown_refund', 'gateway_alert:refunded_twice',
             'gateway_alert:refund_failed_after_done', 'gateway_alert:books_differ') AND occurred_at > (SELECT now - interval '7 days' FROM moment)
-    ) AS gateway_alerts
+    ) AS gateway_alerts,
+    (SELECT count(*) FROM reports WHERE queue_rank < 3) AS reports_waiting,
+    (SELECT count(*) FROM reports WHERE queue_rank < 3 AND due_at < (SELECT now FROM moment)) AS reports_overdue,
+    (
+        SELECT count(*) FROM transcript_requests
+        WHERE approved_by IS NULL AND requested_at > (SELECT now - interval '7 days' FROM moment)
+    ) AS transcripts_waiting
 FROM day
 """
 
@@ -93,6 +102,32 @@ async def read_figures(db: Executor, /) -> Figures:
     if row is None:
         raise NoRow(READ_FIGURES)
     return Figures(*row)
+
+
+class FrequentReaderRow(msgspec.Struct, frozen=True):
+    id: UUID
+    email: str
+    chats: int
+
+
+LIST_FREQUENT_READERS: Final = """
+SELECT operators.id, operators.email, looks.chats
+FROM (
+    SELECT actor, count(DISTINCT subject_id) AS chats FROM audit_entries
+    WHERE action = 'transcript_revealed' AND occurred_at >= $1 AND occurred_at < $1 + interval '1 day'
+    GROUP BY actor HAVING count(DISTINCT subject_id) > $2
+) AS looks
+JOIN operators ON operators.id::text = looks.actor
+ORDER BY looks.chats DESC, operators.email
+"""
+
+
+async def list_frequent_readers(
+    db: Executor, /, *, since: datetime, max_chats: int
+) -> list[FrequentReaderRow]:
+    """Find the operators who have opened more than @max_chats different chats since @since, most chats first. The two bounds
+    let PostgreSQL use the index, as in read_figures."""
+    return [FrequentReaderRow(*row) for row in await db.fetch(LIST_FREQUENT_READERS, since, max_chats)]
 
 
 class LastClosedDay(msgspec.Struct, frozen=True):

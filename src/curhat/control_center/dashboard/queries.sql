@@ -56,8 +56,27 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
         SELECT count(*) FROM audit_entries
         WHERE action IN ('gateway_alert:unknown_charge', 'gateway_alert:unknown_refund', 'gateway_alert:refunded_twice',
             'gateway_alert:refund_failed_after_done', 'gateway_alert:books_differ') AND occurred_at > (SELECT now - interval '7 days' FROM moment)
-    ) AS gateway_alerts
+    ) AS gateway_alerts,
+    (SELECT count(*) FROM reports WHERE queue_rank < 3) AS reports_waiting,
+    (SELECT count(*) FROM reports WHERE queue_rank < 3 AND due_at < (SELECT now FROM moment)) AS reports_overdue,
+    (
+        SELECT count(*) FROM transcript_requests
+        WHERE approved_by IS NULL AND requested_at > (SELECT now - interval '7 days' FROM moment)
+    ) AS transcripts_waiting
 FROM day
+
+-- name: list_frequent_readers :many
+-- Find the operators who have opened more than @max_chats different chats since @since, most chats first. The two bounds
+-- let PostgreSQL use the index, as in read_figures.
+-- row: FrequentReaderRow
+SELECT operators.id, operators.email, looks.chats
+FROM (
+    SELECT actor, count(DISTINCT subject_id) AS chats FROM audit_entries
+    WHERE action = 'transcript_revealed' AND occurred_at >= @since AND occurred_at < @since + interval '1 day'
+    GROUP BY actor HAVING count(DISTINCT subject_id) > @max_chats
+) AS looks
+JOIN operators ON operators.id::text = looks.actor
+ORDER BY looks.chats DESC, operators.email
 
 -- name: find_last_closed_day :optional
 -- Read the last day whose books are closed. No row: no day was closed yet.

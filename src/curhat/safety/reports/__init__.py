@@ -3,9 +3,9 @@
 Guarantees:
     Each side reports a session at most once, while the chat's text exists. The text of a session with an open report or
     concern is held, and for 90 days after the last step (the view `held_sessions`).
-    The first decision about a report wins. A suspension for good takes effect only when another operator has approved it.
-    Another operator than the one who decided decides the appeal, and there is at most one appeal. The database forbids
-    everything else (migrations/0064_reports.sql).
+    The first decision about a report wins. A suspension for good takes effect only when another operator has approved
+    it. Another operator than the one who decided decides the appeal, and there is at most one appeal. The database
+    forbids everything else (the migration that creates the table `reports`).
     A notice to the reported person names the rule, and never who reported or when.
 Concurrency:
     The step that makes a report locks the session's payment and then the session. A step that deletes text locks the

@@ -17,14 +17,6 @@ class TextGone(BusinessError):
     detail = "The text of this chat is deleted, so nobody can look at a report about it."
 
 
-class AcknowledgementNeeded(BusinessError):
-    """The field of the error is notice_ids, the warnings to acknowledge."""
-
-    code = "acknowledgement_needed"
-    status = 409
-    detail = "There is a warning for you. Read and acknowledge it first."
-
-
 class AppealClosed(BusinessError):
     code = "appeal_closed"
     status = 409

@@ -9,7 +9,7 @@ import msgspec
 
 from curhat.deadlines import service as deadlines
 from curhat.kit.database import Transaction
-from curhat.kit.errors import NotFound, too_many_until
+from curhat.kit.errors import AcknowledgementNeeded, NotFound, too_many_until
 from curhat.kit.identity import Identity, Role
 from curhat.kit.page import PAGE_SIZE, Page
 from curhat.kit.pause_points import pause_point
@@ -19,7 +19,6 @@ from curhat.realtime import service as realtime
 from curhat.realtime.event_types import StreamEvent
 from curhat.safety.reports import queries
 from curhat.safety.reports.errors import (
-    AcknowledgementNeeded,
     AlreadyAppealed,
     AlreadyReported,
     AppealClosed,
@@ -204,7 +203,7 @@ async def give_notices(tx: Transaction, new: Sequence[NewNotice]) -> None:
             suspended_until=each.suspended_until,
         ):
             (row,) = await queries.read_notices(tx, ids=[notice_id])
-            notice = _notice(row, each.role)
+            notice = _notice(row)
             event = (
                 NOTICE_CREATED.to_customer(each.user_id, notice)
                 if each.role == "customer"
@@ -231,7 +230,7 @@ async def own_notices(tx: Transaction, identity: Identity, before_id: UUID | Non
     )
     shown = rows[:PAGE_SIZE]
     return Page(
-        items=[_notice(row, identity.role) for row in shown],
+        items=[_notice(row) for row in shown],
         next_cursor=str(shown[-1].id) if len(rows) > PAGE_SIZE else None,
     )
 
@@ -243,7 +242,7 @@ async def acknowledge(tx: Transaction, identity: Identity, notice_id: UUID) -> N
     )
     if acknowledged is None:
         raise NotFound
-    return await _read_notice(tx, identity, notice_id)
+    return await _read_notice(tx, notice_id)
 
 
 async def appeal(tx: Transaction, identity: Identity, notice_id: UUID, text: str) -> Notice:
@@ -270,7 +269,7 @@ async def appeal(tx: Transaction, identity: Identity, notice_id: UUID, text: str
         appeal_text=text,
         due_within_seconds=APPEAL_DUE_WITHIN.total_seconds(),
     )
-    return await _read_notice(tx, identity, notice_id)
+    return await _read_notice(tx, notice_id)
 
 
 async def refuse_unacknowledged(tx: Transaction, identity: Identity) -> None:
@@ -282,12 +281,12 @@ async def refuse_unacknowledged(tx: Transaction, identity: Identity) -> None:
         raise AcknowledgementNeeded(notice_ids=[str(each) for each in notice_ids])
 
 
-async def _read_notice(tx: Transaction, identity: Identity, notice_id: UUID) -> Notice:
+async def _read_notice(tx: Transaction, notice_id: UUID) -> Notice:
     (row,) = await queries.read_notices(tx, ids=[notice_id])
-    return _notice(row, identity.role)
+    return _notice(row)
 
 
-def _notice(row: NoticeRow, role: Role) -> Notice:
+def _notice(row: NoticeRow) -> Notice:
     is_own_report = row.notice_kind in ("report_acted", "report_no_violation")
     is_sanction = row.notice_kind in SANCTIONS and row.reporter is not None
     appeal_by = row.created_at + timedelta(days=APPEAL_DAYS)
