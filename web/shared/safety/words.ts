@@ -7,9 +7,7 @@ import { isolated } from '../words/visibleText';
 import type { ReportReason } from './report';
 
 const id = {
-  menu: { open: 'Pilihan lain', title: (name: string) => `Chat dengan ${isolated(name)}` },
   report: {
-    open: 'Laporkan',
     title: (name: string) => `Laporkan ${isolated(name)}`,
     intro: (name: string) => `Tim kami membaca laporanmu. ${isolated(name)} tidak diberi tahu.`,
     why: 'Apa yang terjadi?',
@@ -122,7 +120,8 @@ const id = {
     later: 'Nanti',
     all: 'Lihat semua pemberitahuan',
     appeal: 'Ajukan keberatan',
-    appealUntil: (time: string) => `Merasa ini keliru? Kamu bisa mengajukan keberatan sekali, sampai ${time}.`,
+    appealUntil: (time: string) =>
+      `Merasa ini keliru? Kamu bisa mengajukan keberatan sekali, sampai ${time}.`,
     appealText: 'Kenapa keputusan ini keliru?',
     appealHint: 'Petugas lain yang membacanya, bukan yang memutuskan.',
     appealSend: 'Kirim keberatan',
@@ -136,14 +135,18 @@ const id = {
     },
     news: (count: number) => (count === 1 ? 'Ada pemberitahuan untukmu' : `Ada ${count} pemberitahuan`),
     read: 'Buka',
-    needed: 'Baca pemberitahuan untukmu dulu.',
   },
+  helpCard: [
+    'Kalau kamu dalam bahaya, atau takut menyakiti diri sendiri:',
+    '• Panggil orang di dekatmu, atau ke IGD / puskesmas terdekat',
+    '• 112: darurat (belum ada di semua daerah)',
+    '• 119 ext 8 atau healing119.id: kesehatan jiwa',
+    '• SAPA 129, WhatsApp 08111-129-129: kekerasan pada perempuan dan anak',
+  ].join('\n'),
 };
 
 const en: typeof id = {
-  menu: { open: 'More options', title: (name: string) => `Chat with ${isolated(name)}` },
   report: {
-    open: 'Report',
     title: (name: string) => `Report ${isolated(name)}`,
     intro: (name: string) => `Our team reads your report. ${isolated(name)} is not told.`,
     why: 'What happened?',
@@ -241,7 +244,8 @@ const en: typeof id = {
         until === null ? 'You cannot take sessions.' : `You cannot take sessions until ${until}.`,
     },
     stillWorks: {
-      customer: 'What still works: reading your history, asking for your data, deleting your account, and the help card.',
+      customer:
+        'What still works: reading your history, asking for your data, deleting your account, and the help card.',
       mitra: 'What still works: asking for your data, deleting your account, and the help card.',
     },
     lifted: 'You can use Curhat as before.',
@@ -265,10 +269,17 @@ const en: typeof id = {
       upheld: 'Your appeal was reviewed. The decision stays.',
       overturned: 'Your appeal was accepted. The decision is taken back.',
     },
-    news: (count: number) => (count === 1 ? 'There is a notice for you' : `There are ${count} notices for you`),
+    news: (count: number) =>
+      count === 1 ? 'There is a notice for you' : `There are ${count} notices for you`,
     read: 'Open',
-    needed: 'Read the notice for you first.',
   },
+  helpCard: [
+    'If you are in danger, or afraid of hurting yourself:',
+    '• Call somebody near you, or go to the nearest emergency room or puskesmas',
+    '• 112: emergencies (not in every region yet)',
+    '• 119 ext 8 or healing119.id: mental health',
+    '• SAPA 129, WhatsApp 08111-129-129: violence against women and children',
+  ].join('\n'),
 };
 
 /** Returns the words about safety in the language in use. */

@@ -50,6 +50,8 @@ const en: typeof id = {
     options: 'Message options',
     reply: 'Reply',
     copy: 'Copy',
+    report: 'Report',
+    more: 'More options',
     copied: 'Message copied',
     notCopied: 'The message could not be copied',
     replyingTo: (name: string) => `Replying to ${isolated(name)}`,

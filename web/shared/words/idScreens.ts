@@ -49,6 +49,8 @@ export default {
     options: 'Pilihan pesan',
     reply: 'Balas',
     copy: 'Salin',
+    report: 'Laporkan',
+    more: 'Pilihan lain',
     copied: 'Pesan disalin',
     notCopied: 'Pesan tidak bisa disalin',
     replyingTo: (name: string) => `Membalas ${isolated(name)}`,
