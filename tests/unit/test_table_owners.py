@@ -53,6 +53,8 @@ OWNERS = {
     "messages": "sessions",
     "extensions": "sessions",
     "blocks": "safety",
+    "ratings": "safety",
+    "rating_sums": "safety",
     "canned_answers": "notebook",
     "customer_notes": "notebook",
     "reports": "safety",
@@ -115,6 +117,10 @@ EXCEPTIONS: Reasons = {
         "sessions": "a block is only for the two members of a session",
         "mitras": "a list of blocks shows the mitra's name",
         "customers": "a list of blocks shows the customer's call name",
+    },
+    ("safety.ratings", "*"): {
+        "sessions": "a customer rates only an own session that has ended",
+        "messages": "a customer rates only a session in which both sides wrote",
     },
     ("notebook", "*"): {"sessions": "a mitra writes a note only about the customer of an own session"},
     ("pairing", "*"): {
