@@ -111,6 +111,8 @@ class Journey {
   chat = $state.raw<Chat | null>(null);
   /** Grows when a payment of the customer has perhaps changed. Screens that show payments then read them again. */
   moneyChanges = $state(0);
+  /** Grows when there is perhaps a new notice for the customer (T.4). */
+  noticeChanges = $state(0);
 
   /** Maps the id of each payment, pairing, session and extension to the latest known stage. */
   readonly #reachedStages = new Map<string, number>();
@@ -228,6 +230,7 @@ class Journey {
   async #fetchState(): Promise<Position> {
     const state = await api.get('/api/client/state');
     this.moneyChanges += 1;
+    this.noticeChanges += 1;
     this.#showPayment(state.payment, state.pairing);
     if (state.session !== null) this.#showSession(state.session);
     else if (this.session !== null) await this.#fetchEndedSession(this.session.id);
@@ -281,6 +284,9 @@ class Journey {
         break;
       case 'messages.read':
         this.chat?.applyReadMark(event.data);
+        break;
+      case 'notice.created':
+        this.noticeChanges += 1;
     }
     this.#keep();
   }

@@ -152,6 +152,8 @@ class Work {
   isCurrent = $state(false);
   /** Whether the connection was lost while another app was in the foreground. */
   wasAway = $state(false);
+  /** Grows when there is perhaps a new notice for the mitra (T.4). */
+  noticeChanges = $state(0);
 
   /** The sessions whose chats are on the screen. Messages of the sessions on the screen make no sound. */
   readonly shownChatIds = new Set<string>();
@@ -523,6 +525,7 @@ class Work {
     }
     for (const extension of state.extensions) this.#showExtension(extension);
     this.isCurrent = true;
+    this.noticeChanges += 1;
     this.#keep();
     return state.stream;
   }
@@ -569,6 +572,9 @@ class Work {
         break;
       case 'messages.read':
         this.chats.get(event.data.session_id)?.applyReadMark(event.data);
+        break;
+      case 'notice.created':
+        this.noticeChanges += 1;
     }
     this.#keep();
   }

@@ -61,6 +61,41 @@ export default {
     title: 'Akhiri sesi lebih awal?',
     stay: 'Kembali ke chat',
   },
+  /** The guidance is a draft that a psychologist has not reviewed yet (H.3). */
+  concern: {
+    title: 'Saya khawatir',
+    noEmergency:
+      'Ini bukan layanan darurat. Mungkin sekarang tidak ada petugas yang melihat. Kalau ada bahaya, ajak dia menghubungi 112 atau orang terdekat.',
+    private: (name: string) =>
+      `${isolated(name)} tidak melihat halaman ini. Kamu tidak akan melihat nomor HP-nya.`,
+    tell: 'Beri tahu tim kami',
+    note: 'Yang perlu tim tahu. Boleh kosong',
+    worried: 'Aku khawatir',
+    dangerNow: 'Ada bahaya sekarang',
+    told: {
+      worried: 'Tim sudah diberi tahu: kamu khawatir. Tetap temani dia, ya.',
+      danger_now: 'Tim sudah diberi tahu: ada bahaya sekarang. Tetap temani dia, ya.',
+    },
+    notTold: 'Belum terkirim. Coba lagi.',
+    tooMany: 'Tim sudah berkali-kali diberi tahu tentang chat ini. Tetap temani dia, ya.',
+    card: 'Kartu bantuan',
+    cardText: (name: string) => `${isolated(name)} melihatnya sebagai pesan biasa darimu:`,
+    cardSend: 'Kirim kartu bantuan',
+    cardSent: 'Kartu bantuan ada di chat.',
+    guidance: 'Yang bisa kamu lakukan',
+    steps: [
+      [
+        'Tanya terus terang',
+        '“Apa kamu berpikir untuk mengakhiri hidupmu?” Bertanya tidak membuat orang melakukannya.',
+      ],
+      ['Kalau ya, tanya lagi', 'Apa sudah ada rencana? Dengan apa? Kapan?'],
+      ['Tetap di sini', 'Dengarkan, tanpa menasihati dan tanpa menghakimi. Jangan berjanji merahasiakannya.'],
+      ['Siapa di dekatmu?', 'Ajak dia memanggil orang itu sekarang, dan menjauhkan benda yang berbahaya.'],
+      ['Ajak mencari pertolongan', 'IGD atau puskesmas terdekat, atau nomor di kartu bantuan.'],
+    ],
+    draft: 'Panduan ini rancangan, belum diperiksa psikolog.',
+    back: 'Kembali ke chat',
+  },
   ended: {
     time_up: 'Waktunya habis. Terima kasih sudah mendengarkan.',
     customer_ended: 'Pelanggan mengakhiri sesi ini.',
