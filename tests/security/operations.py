@@ -27,6 +27,7 @@ from curhat.safety.reports import service as reports
 from curhat.safety.reports.schemas import NewReport
 from curhat.safety.reports.states import ReportDecision, ReportReason
 from curhat.sessions import extension
+from curhat.sessions import service as sessions
 from tests.support.cases import make_failed_search
 from tests.support.push import Browser
 from tests.support.server import Person
@@ -278,6 +279,26 @@ async def _message(_server: RunningServer, _session_id: UUID) -> Body:
 
 async def _without_review(_server: RunningServer, _session_id: UUID) -> Body:
     return {"review": False}
+
+
+async def _leave(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"reason_code": "emergency", "report": {"reason": "other", "note": "Dia marah."}, "block": True}
+
+
+async def _rating(server: RunningServer) -> Call:
+    """A call about a chat that has ended, and in which both sides wrote."""
+    call = await _in_session("customer")(server)
+    assert call.caller is not None
+    session_id = call.ids["session_id"]
+    for sender in ("customer", "mitra"):
+        await server.database.execute(
+            "INSERT INTO messages (session_id, sender, client_message_id, text) VALUES ($1, $2, '1', 'halo')",
+            session_id,
+            sender,
+        )
+    async with server.database.transaction() as tx:
+        await sessions.end_by_customer(tx, call.caller.id, UUID(str(session_id)))
+    return msgspec.structs.replace(call, body={"answer": "helpful", "tags": ["kind"]})
 
 
 async def _note(server: RunningServer, session_id: UUID) -> Body:
@@ -788,6 +809,9 @@ ENTRIES: dict[str, Entry] = {
     "list_customer_messages": Entry("customer", 200, _in_session("customer")),
     "send_customer_message": Entry("customer", 201, _in_session("customer", _message)),
     "mark_read_by_customer": Entry("customer", 204, _in_session("customer", _mark)),
+    "leave_session_by_customer": Entry("customer", 200, _in_session("customer", _leave)),
+    "rate_session": Entry("customer", 201, _rating),
+    "get_session_rating": Entry("customer", 200, _in_session("customer")),
     "end_session_by_customer": Entry("customer", 200, _in_session("customer", _without_review)),
     "issue_customer_realtime_ticket": Entry("customer", 201, _customer),
     "get_mitra_profile": Entry("mitra", 200, _mitra),
@@ -808,6 +832,8 @@ ENTRIES: dict[str, Entry] = {
     "list_mitra_messages": Entry("mitra", 200, _in_session("mitra")),
     "send_mitra_message": Entry("mitra", 201, _in_session("mitra", _message)),
     "mark_read_by_mitra": Entry("mitra", 204, _in_session("mitra", _mark)),
+    "leave_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _leave)),
+    "list_rating_sums": Entry("mitra", 200, _mitra),
     "end_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _reason)),
     "report_mitra": Entry("customer", 201, _in_session("customer", _new_report)),
     "report_customer": Entry("mitra", 201, _in_session("mitra", _new_report)),

@@ -31,7 +31,7 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
 from curhat.dev.statements import number_parameters, parse
-from curhat.journeys import charging, mitras, paying, searching, transitions
+from curhat.journeys import charging, leaving, mitras, paying, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import connecting, idempotency, restored, signals
@@ -49,6 +49,8 @@ from curhat.presence import service as presence
 from curhat.presence import store
 from curhat.realtime import hub
 from curhat.realtime import queries as realtime
+from curhat.safety.ratings import queries as rating_queries
+from curhat.safety.ratings import states as rating_states
 from curhat.sessions import absences, extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
@@ -65,6 +67,10 @@ SAME_BESTIE = "tests/journeys/test_same_bestie.py"
 SAME_BESTIE_RACES = "tests/races/test_same_bestie_races.py"
 EXTENSION = "tests/journeys/test_extension.py"
 EXTENSION_RACES = "tests/races/test_extension_races.py"
+LEAVING = "tests/journeys/test_leaving.py"
+LEAVING_RACES = "tests/races/test_leaving_races.py"
+RATINGS = "tests/integration/test_ratings.py"
+RATING_SUMS = "tests/unit/test_rating_sums.py"
 REVIEW = "tests/control_center/test_review.py"
 CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
@@ -1769,6 +1775,97 @@ BUGS: tuple[Bug, ...] = (
         "an absence counts from long before the customer was told",
         [MITRA_AWAY],
         in_module(absences, "MAX_BACKDATED_SECONDS", 3600.0),
+    ),
+    Bug(
+        "a leave does not end the pending extension",
+        [EXTENSION_RACES, LEAVING],
+        in_function(session_service, "leave", "ended.open_extension_id", "None"),
+    ),
+    Bug(
+        "a chat whose time is over cannot be left",
+        [LEAVING, LEAVING_RACES],
+        in_statement(
+            sessions,
+            "leave_session",
+            "AND locked.status = 'active'",
+            "AND locked.status = 'active' AND locked.is_early",
+        ),
+    ),
+    Bug(
+        "a leave after the paid time counts as an early end",
+        [LEAVING, LEAVING_RACES],
+        in_statement(sessions, "leave_session", "locked_session.ends_at > moment.now OR", "true OR"),
+    ),
+    Bug(
+        "a leave compares before it locks",
+        [LEAVING_RACES],
+        in_statement(
+            sessions,
+            "leave_session",
+            "FOR NO KEY UPDATE",
+            "",
+        ),
+    ),
+    Bug(
+        "a refused report keeps its reporter in the chat",
+        [LEAVING],
+        in_function(
+            leaving, "_store", "except BusinessError as refusal:", "except ZeroDivisionError as refusal:"
+        ),
+    ),
+    Bug(
+        "a refused report leaves a case behind",
+        [LEAVING],
+        in_function(leaving, "_store", "async with tx.savepoint():", "if True:"),
+    ),
+    Bug(
+        "a chat that is over drops the report of the person who leaves it",
+        [LEAVING, LEAVING_RACES],
+        in_function(
+            leaving,
+            "_leave",
+            "if report is not None:",
+            'if report is not None and (await sessions.session_views(tx, session_id)).for_mitra.status == "active":',
+        ),
+    ),
+    Bug(
+        "a chat can be rated for ever",
+        [RATINGS],
+        in_statement(
+            rating_queries,
+            "write_rating",
+            "moment.now < sessions.ended_at + make_interval(days => @rating_days)",
+            "@rating_days > 0",
+        ),
+        schema="ALTER TABLE ratings DROP CONSTRAINT ratings_in_time",
+    ),
+    Bug(
+        "a chat in which the mitra wrote nothing can be rated",
+        [RATINGS],
+        in_statement(rating_queries, "write_rating", "AND sender = 'mitra')", "AND sender = 'customer')"),
+    ),
+    Bug(
+        "a mitra sees the sum of a few ratings",
+        [RATINGS, RATING_SUMS],
+        in_function(
+            rating_states,
+            "sum_weeks",
+            "sum(counts.values()) >= MIN_RATINGS_PER_SUM and len(customers) >= MIN_CUSTOMERS_PER_SUM",
+            "sum(counts.values()) >= 1",
+        ),
+        schema="ALTER TABLE rating_sums DROP CONSTRAINT rating_sums_hide_single_ratings",
+    ),
+    Bug(
+        "a mitra sees the ratings of the last seven days",
+        [RATINGS, RATING_SUMS],
+        in_function(rating_states, "first_hidden_monday", "timedelta(days=HIDDEN_DAYS)", "timedelta()"),
+    ),
+    Bug(
+        "the periods of a mitra overlap",
+        [RATINGS],
+        in_statement(
+            rating_queries, "read_next_beginning", "SELECT max(ends_on) FROM", "SELECT min(begins_on) FROM"
+        ),
     ),
 )
 

@@ -52,6 +52,9 @@ OWNERS = {
     "sessions": "sessions",
     "messages": "sessions",
     "extensions": "sessions",
+    "blocks": "safety",
+    "ratings": "safety",
+    "rating_sums": "safety",
     "canned_answers": "notebook",
     "customer_notes": "notebook",
     "reports": "safety",
@@ -110,6 +113,15 @@ EXCEPTIONS: Reasons = {
         "sessions": "a person reports only the other member of an own session",
         "messages": "a report needs the chat's text, and marks messages of the chat",
     },
+    ("safety.blocks", "*"): {
+        "sessions": "a block is only for the two members of a session",
+        "mitras": "a list of blocks shows the mitra's name",
+        "customers": "a list of blocks shows the customer's call name",
+    },
+    ("safety.ratings", "*"): {
+        "sessions": "a customer rates only an own session that has ended",
+        "messages": "a customer rates only a session in which both sides wrote",
+    },
     ("notebook", "*"): {"sessions": "a mitra writes a note only about the customer of an own session"},
     ("pairing", "*"): {
         "mitras": "only mitras who can take a customer are asked, and a pairing shows the mitra's name",
@@ -117,6 +129,7 @@ EXCEPTIONS: Reasons = {
         "payments": "a pairing is opened under its payment, and shown with it",
         "sessions": "a pairing is shown with its session, and a request says whether the two have a past chat",
         "review_cases": "a failed pairing's event refers to the case of its payment",
+        "blocks": "two of whom one has blocked the other are never paired",
     },
     ("payments", "insert_lost_payment"): {
         "offers": "a payment of which only the charge is known needs the terms of an offer"

@@ -18,13 +18,14 @@ from curhat.pairing import events as pairing_events
 from curhat.presence import events as presence_events
 from curhat.realtime import protocol
 from curhat.realtime.event_types import EventType, UnsequencedEventType
+from curhat.safety.reports import events as reports_events
 from curhat.sessions import events as sessions_events
 from curhat.sessions.schemas import Message
 
 FOLDER = Path(__file__).parents[3] / "contracts"
 
 # The modules that declare events.
-EVENT_MODULES = (pairing_events, sessions_events, presence_events)
+EVENT_MODULES = (pairing_events, sessions_events, presence_events, reports_events)
 
 
 def _declared(kind: type[Any]) -> dict[str, dict[str, type[msgspec.Struct]]]:

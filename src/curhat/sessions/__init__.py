@@ -9,7 +9,7 @@ Guarantees:
     A person sends at most 20 messages in 5 s and 60 in a minute. With several server processes, a person can send a few
     messages more (pace.py).
     A session ends once, for one reason. The worker never ends a session before its time is over. A member never ends
-    a session after its time is over.
+    a session after its time is over. A member who leaves then ends it by time, if no worker has done so yet (T.5).
 Concurrency:
     Messages that arrive together in one process share a transaction (writer.py). A transaction that sends a message,
     marks messages as read or ends a session first locks the session's row. The transaction then checks its conditions.
