@@ -48,6 +48,8 @@ AuditAction = Literal[
     "transcript_revealed",
     "list_exported",
     "what_if_asked",
+    "help_lines_proposed",
+    "help_lines_published",
     "database_restored",
 ]
 
@@ -75,6 +77,7 @@ AuditSubject = Literal[
     "gateway",
     "database",
     "what_if",
+    "help_lines",
     ListName,
 ]
 

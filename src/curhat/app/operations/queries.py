@@ -57,6 +57,7 @@ class Figures(msgspec.Struct, frozen=True):
     refunds_requested: int
     gateway_unanswered: int
     deadlines_parked: int
+    help_lines_unverified: int
     oldest_due_seconds: float
 
 
@@ -91,6 +92,14 @@ SELECT
     (SELECT count(*) FROM refunds WHERE status = 'requested') AS refunds_requested,
     (SELECT count(DISTINCT payment_id) FROM unanswered_calls) AS gateway_unanswered,
     (SELECT count(*) FROM deadlines WHERE parked_at IS NOT NULL) AS deadlines_parked,
+    (
+        SELECT count(*)
+        FROM (
+            SELECT items FROM help_line_versions WHERE published_at IS NOT NULL ORDER BY version DESC LIMIT 1
+        ) AS current_version, jsonb_array_elements(items) AS listed (item)
+        WHERE item ->> 'kind' = 'line'
+            AND coalesce((item ->> 'verified_at')::timestamptz < moment.now - interval '30 days', true)
+    ) AS help_lines_unverified,
     (
         SELECT greatest(coalesce(extract(epoch FROM moment.now - min(due_at)), 0), 0)::float8
         FROM deadlines WHERE parked_at IS NULL

@@ -78,7 +78,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     repeatedly, and that the worker tries again every hour. `searches`: the oldest 100 of `searching_now`. Today is the
     day in Jakarta (WIB). `match_rate`: the part of today's decided searches that found a mitra, from 0 to 1; null if no
     search was decided. `cases_overdue`: open cases that are older than a day. `deadlines_overdue`: deadlines that are
-    more than a minute late.
+    more than a minute late. `help_lines_unverified`: current help lines that nobody has verified for 30 days (H.1).
     """
 
     online: int
@@ -95,6 +95,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     match_rate: float | None
     cases_overdue: int
     deadlines_overdue: int
+    help_lines_unverified: int
     open_cases: int
     refunds_awaiting_approval: int
     refunds_refused: int
