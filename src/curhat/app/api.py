@@ -20,6 +20,7 @@ from curhat.app.api_docs import read_api_docs
 from curhat.app.wiring import Services
 from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
+from curhat.journeys import block_endpoints as blocks
 from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
 from curhat.journeys import work_endpoints as work
@@ -53,6 +54,7 @@ ROUTES = [
     *journeys.ROUTES,
     *extensions.ROUTES,
     *work.ROUTES,
+    *blocks.ROUTES,
     *sessions.ROUTES,
     *notebook.ROUTES,
     *realtime.ROUTES,
