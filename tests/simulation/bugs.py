@@ -31,7 +31,16 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
 from curhat.dev.statements import number_parameters, parse
-from curhat.journeys import charging, mitras, paying, searching, transitions
+from curhat.journeys import (
+    availability,
+    blocking,
+    charging,
+    leaving,
+    mitras,
+    paying,
+    searching,
+    transitions,
+)
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import connecting, idempotency, restored, signals
@@ -53,6 +62,9 @@ from curhat.privacy.export import writers
 from curhat.privacy.retention import queries as retention_queries
 from curhat.realtime import hub
 from curhat.realtime import queries as realtime
+from curhat.safety.blocks import service as block_service
+from curhat.safety.ratings import queries as rating_queries
+from curhat.safety.ratings import states as rating_states
 from curhat.safety.reports import queries as reports
 from curhat.sessions import absences, extension, extension_pings
 from curhat.sessions import queries as sessions
@@ -70,6 +82,10 @@ SAME_BESTIE = "tests/journeys/test_same_bestie.py"
 SAME_BESTIE_RACES = "tests/races/test_same_bestie_races.py"
 EXTENSION = "tests/journeys/test_extension.py"
 EXTENSION_RACES = "tests/races/test_extension_races.py"
+LEAVING = "tests/journeys/test_leaving.py"
+LEAVING_RACES = "tests/races/test_leaving_races.py"
+RATINGS = "tests/integration/test_ratings.py"
+RATING_SUMS = "tests/unit/test_rating_sums.py"
 REVIEW = "tests/control_center/test_review.py"
 CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
@@ -152,6 +168,8 @@ BEGIN
     ON CONFLICT (kind, entity_id, generation) DO NOTHING;
 END $$
 """
+BLOCKS = "tests/journeys/test_blocks.py"
+BLOCK_RACES = "tests/races/test_block_races.py"
 SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 
@@ -316,6 +334,110 @@ def _confirm_without_charging() -> None:
 
 
 BUGS: tuple[Bug, ...] = (
+    Bug(
+        "the first wave of a blast asks a mitra of a block",
+        [BLOCKS],
+        in_statement(pairing_queries, "open_blast", "AND mitras.id <> ALL (payment.blocked_mitra_ids)", ""),
+    ),
+    Bug(
+        "a later wave asks a mitra of a block",
+        [BLOCKS],
+        in_statement(
+            pairing_queries, "ask_wave", "AND mitras.id <> ALL (open_pairing.blocked_mitra_ids)", ""
+        ),
+    ),
+    Bug(
+        "a wave that waited for a block does not see the block",
+        [BLOCK_RACES],
+        in_statement(
+            pairing_queries,
+            "ask_wave",
+            "mitras.id <> ALL (open_pairing.blocked_mitra_ids)",
+            "NOT EXISTS (SELECT 1 FROM blocks WHERE customer_id = open_pairing.customer_id AND mitra_id = mitras.id)",
+        ),
+    ),
+    Bug(
+        "a mitra of a block who becomes available is offered the open blast",
+        [BLOCKS],
+        in_statement(
+            pairing_queries, "offer_blasts", "AND able_mitras.id <> ALL (pairings.blocked_mitra_ids)", ""
+        ),
+    ),
+    Bug(
+        "a targeted search asks a mitra of a block",
+        [BLOCKS],
+        in_statement(pairing_queries, "open_targeted", "AND blocks.mitra_id = @mitra_id", "AND false"),
+    ),
+    Bug(
+        "a fallback begins although only a mitra of a block can be asked",
+        [BLOCKS],
+        in_function(pairing, "anybody_else", ", *await blocks.blocked_mitras(tx, customer_id)", ""),
+    ),
+    Bug(
+        "a payment opens although only a mitra of a block can be asked",
+        [BLOCKS],
+        in_function(
+            availability,
+            "ask_gate",
+            "others_available(presence, customer_id, *blocked)",
+            "others_available(presence, customer_id)",
+        ),
+    ),
+    Bug(
+        "a charge begins although only a mitra of a block can be asked",
+        [BLOCKS],
+        in_function(
+            paying,
+            "_refuse_empty_search",
+            "blocked = await blocks.blocked_mitras(tx, payment.customer_id)",
+            "blocked = []",
+        ),
+    ),
+    Bug(
+        "a block leaves the open card",
+        [BLOCKS],
+        in_statement(
+            pairing_queries,
+            "close_blocked_request",
+            "AND mitra_id = @mitra_id AND status = 'offered'",
+            "AND mitra_id = @mitra_id AND status = 'offered' AND false",
+        ),
+    ),
+    Bug(
+        "a block leaves the open card, in the simulation",
+        [SIMULATION],
+        in_statement(
+            pairing_queries,
+            "close_blocked_request",
+            "AND mitra_id = @mitra_id AND status = 'offered'",
+            "AND mitra_id = @mitra_id AND status = 'offered' AND false",
+        ),
+    ),
+    Bug(
+        "a block goes through although an accept of the two has won",
+        [BLOCK_RACES],
+        in_function(blocking, "block", "if running_id is not None:", "if False:"),
+    ),
+    Bug(
+        "a block does not wait for the begin of a search",
+        [BLOCK_RACES],
+        in_function(payments, "lock_open", "await lock(tx, payment_id)", "pass"),
+    ),
+    Bug(
+        "a payment opens while a block is under way",
+        [BLOCK_RACES],
+        in_function(paying, "open_payment", "await blocks.lock_blocks_of(tx, customer_id)", "pass"),
+    ),
+    Bug(
+        "two blocks at the same time exceed the limit",
+        [BLOCK_RACES],
+        in_function(block_service, "block", 'if identity.role == "mitra":', "if False:"),
+    ),
+    Bug(
+        "the database allows a block of two who had no session",
+        [BLOCKS],
+        schema="DROP TRIGGER blocks_after_a_session ON blocks",
+    ),
     Bug(
         "a fault of the surroundings uses up a try of the deadline",
         [PARKED_DEADLINES],
@@ -1777,6 +1899,97 @@ BUGS: tuple[Bug, ...] = (
         "an absence counts from long before the customer was told",
         [MITRA_AWAY],
         in_module(absences, "MAX_BACKDATED_SECONDS", 3600.0),
+    ),
+    Bug(
+        "a leave does not end the pending extension",
+        [EXTENSION_RACES, LEAVING],
+        in_function(session_service, "leave", "ended.open_extension_id", "None"),
+    ),
+    Bug(
+        "a chat whose time is over cannot be left",
+        [LEAVING, LEAVING_RACES],
+        in_statement(
+            sessions,
+            "leave_session",
+            "AND locked.status = 'active'",
+            "AND locked.status = 'active' AND locked.is_early",
+        ),
+    ),
+    Bug(
+        "a leave after the paid time counts as an early end",
+        [LEAVING, LEAVING_RACES],
+        in_statement(sessions, "leave_session", "locked_session.ends_at > moment.now OR", "true OR"),
+    ),
+    Bug(
+        "a leave compares before it locks",
+        [LEAVING_RACES],
+        in_statement(
+            sessions,
+            "leave_session",
+            "FOR NO KEY UPDATE",
+            "",
+        ),
+    ),
+    Bug(
+        "a refused report keeps its reporter in the chat",
+        [LEAVING],
+        in_function(
+            leaving, "_store", "except BusinessError as refusal:", "except ZeroDivisionError as refusal:"
+        ),
+    ),
+    Bug(
+        "a refused report leaves a case behind",
+        [LEAVING],
+        in_function(leaving, "_store", "async with tx.savepoint():", "if True:"),
+    ),
+    Bug(
+        "a chat that is over drops the report of the person who leaves it",
+        [LEAVING, LEAVING_RACES],
+        in_function(
+            leaving,
+            "_leave",
+            "if report is not None:",
+            'if report is not None and (await sessions.session_views(tx, session_id)).for_mitra.status == "active":',
+        ),
+    ),
+    Bug(
+        "a chat can be rated for ever",
+        [RATINGS],
+        in_statement(
+            rating_queries,
+            "write_rating",
+            "moment.now < sessions.ended_at + make_interval(days => @rating_days)",
+            "@rating_days > 0",
+        ),
+        schema="ALTER TABLE ratings DROP CONSTRAINT ratings_in_time",
+    ),
+    Bug(
+        "a chat in which the mitra wrote nothing can be rated",
+        [RATINGS],
+        in_statement(rating_queries, "write_rating", "AND sender = 'mitra')", "AND sender = 'customer')"),
+    ),
+    Bug(
+        "a mitra sees the sum of a few ratings",
+        [RATINGS, RATING_SUMS],
+        in_function(
+            rating_states,
+            "sum_weeks",
+            "sum(counts.values()) >= MIN_RATINGS_PER_SUM and len(customers) >= MIN_CUSTOMERS_PER_SUM",
+            "sum(counts.values()) >= 1",
+        ),
+        schema="ALTER TABLE rating_sums DROP CONSTRAINT rating_sums_hide_single_ratings",
+    ),
+    Bug(
+        "a mitra sees the ratings of the last seven days",
+        [RATINGS, RATING_SUMS],
+        in_function(rating_states, "first_hidden_monday", "timedelta(days=HIDDEN_DAYS)", "timedelta()"),
+    ),
+    Bug(
+        "the periods of a mitra overlap",
+        [RATINGS],
+        in_statement(
+            rating_queries, "read_next_beginning", "SELECT max(ends_on) FROM", "SELECT min(begins_on) FROM"
+        ),
     ),
     # How long text is kept, and exports (P.6, P.7, invariant 14).
     Bug(

@@ -31,6 +31,7 @@ OWNERS = {
     "audit_entries": "kit",
     "configuration": "configuration",
     "configuration_changes": "configuration",
+    "help_line_versions": "content",
     "offers": "pricing",
     "payments": "payments",
     "charge_attempts": "payments",
@@ -53,6 +54,8 @@ OWNERS = {
     "messages": "sessions",
     "extensions": "sessions",
     "blocks": "safety",
+    "ratings": "safety",
+    "rating_sums": "safety",
     "canned_answers": "notebook",
     "customer_notes": "notebook",
     "reports": "safety",
@@ -117,6 +120,10 @@ EXCEPTIONS: Reasons = {
         "mitras": "a list of blocks shows the mitra's name",
         "customers": "a list of blocks shows the customer's call name",
     },
+    ("safety.ratings", "*"): {
+        "sessions": "a customer rates only an own session that has ended",
+        "messages": "a customer rates only a session in which both sides wrote",
+    },
     ("notebook", "*"): {"sessions": "a mitra writes a note only about the customer of an own session"},
     ("pairing", "*"): {
         "mitras": "only mitras who can take a customer are asked, and a pairing shows the mitra's name",
@@ -145,6 +152,9 @@ EXCEPTIONS: Reasons = {
     },
     ("journeys", "refuse_if_decided"): {
         "idempotency_keys": "one statement refuses a losing accept and stores its answer (decision 0052)"
+    },
+    ("control_center.help_lines", "*"): {
+        "*": "a version is shown with the operators who proposed and published it"
     },
     ("control_center.audit", "*"): {"*": _LIST},
     ("control_center.dashboard", "*"): {"*": _LIST},

@@ -45,6 +45,7 @@ from curhat.sessions.states import (
     TEXT_READABLE_BY_MITRA_DAYS,
     TEXT_REPORTABLE_HOURS,
     EndReason,
+    LeaveReason,
 )
 
 # Deadline kind. The accept that starts a session also arms SESSION_END.
@@ -263,6 +264,27 @@ async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: 
     note = checked_text(note, "reason", MAX_END_NOTE_CHARACTERS)
     mitra = Identity(role="mitra", user_id=mitra_id)
     return (await _end_early(tx, mitra, session_id, "mitra_ended", note)).for_mitra
+
+
+async def leave(
+    tx: Transaction, identity: Identity, session_id: UUID, leave_reason: LeaveReason | None
+) -> SessionViews:
+    """End a session for a member who leaves (active → ended, T.5). A pending extension ends without a charge.
+
+    A mitra's end opens a case (X.8). If the session has ended, nothing changes. If its time is over and no worker has
+    ended it yet, the session ends by time. A mitra always has a `leave_reason`. Raises NotFound.
+    """
+    ended = await queries.leave_session(
+        tx,
+        session_id=session_id,
+        role=identity.role,
+        user_id=identity.user_id,
+        leave_reason=leave_reason,
+    )
+    if ended is None:
+        return await own_session(tx, identity, session_id)
+    (views,) = await _finish_ends(tx, [ended], ended.open_extension_id)
+    return views
 
 
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:

@@ -59,22 +59,6 @@ export default {
   },
   end: {
     title: 'Akhiri sesi lebih awal?',
-    text: (name: string) =>
-      `Tim kami memeriksa setiap sesi yang kamu akhiri lebih awal. Alasanmu hanya dibaca tim kami, bukan ${isolated(name)}.`,
-    why: 'Kenapa diakhiri?',
-    reasons: {
-      mine: 'Ada keadaan mendesak di pihakku',
-      technical: 'Jaringan atau HP-ku bermasalah',
-      help: 'Dia perlu bantuan lebih dari sekadar curhat',
-      manners: 'Kata-katanya kasar atau tidak pantas',
-      other: 'Alasan lain',
-    },
-    detail: 'Ceritakan sedikit',
-    detailOptional: 'Tambahan (boleh kosong)',
-    choose: 'Pilih alasannya dulu.',
-    describe: 'Tulis alasannya dulu.',
-    tooLong: 'Terlalu panjang: paling banyak 400 huruf.',
-    now: 'Akhiri sesi',
     stay: 'Kembali ke chat',
   },
   /** The guidance is a draft that a psychologist has not reviewed yet (H.3). */
@@ -100,12 +84,12 @@ export default {
     cardSent: 'Kartu bantuan ada di chat.',
     guidance: 'Yang bisa kamu lakukan',
     steps: [
-      [
-        'Tanya terus terang',
-        '“Apa kamu berpikir untuk mengakhiri hidupmu?” Bertanya tidak membuat orang melakukannya.',
-      ],
+      ['Tanya terus terang', '“Apa kamu berpikir untuk mengakhiri hidupmu?” Bertanya tidak menambah bahaya.'],
       ['Kalau ya, tanya lagi', 'Apa sudah ada rencana? Dengan apa? Kapan?'],
-      ['Tetap di sini', 'Dengarkan, tanpa menasihati dan tanpa menghakimi. Jangan berjanji merahasiakannya.'],
+      [
+        'Tetap di sini',
+        'Dengarkan, tanpa menasihati dan tanpa menghakimi. Jangan berjanji menyimpan rahasia.',
+      ],
       ['Siapa di dekatmu?', 'Ajak dia memanggil orang itu sekarang, dan menjauhkan benda yang berbahaya.'],
       ['Ajak mencari pertolongan', 'IGD atau puskesmas terdekat, atau nomor di kartu bantuan.'],
     ],
@@ -182,6 +166,12 @@ export default {
     change: 'Ubah istirahat',
   },
   summary: {
+    ratings: 'Kata pelanggan',
+    weeks: (first: string, last: string) => `${first} sampai ${last}`,
+    answers: { helpful: 'Membantu', neutral: 'Biasa', uncomfortable: 'Tidak nyaman' },
+    noRatings: 'Belum cukup jawaban untuk ditampilkan.',
+    ratingsHint:
+      'Jumlahnya muncul kalau sudah ada sepuluh jawaban dari lima pelanggan, tanpa tujuh hari terakhir. Jawaban satu orang tidak pernah terlihat.',
     title: 'Ringkasan',
     today: 'Hari ini',
     week: 'Minggu ini',

@@ -61,6 +61,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/client/blocks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListBlockedMitras
+         * @description Return the besties whom the customer has blocked, newest first.
+         */
+        get: operations["list_blocked_mitras"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/devices": {
         parameters: {
             query?: never;
@@ -145,29 +165,6 @@ export interface paths {
         patch: operations["change_customer_profile"];
         trace?: never;
     };
-    "/api/client/me/export": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * ExportCustomer
-         * @description Send all data of the customer, as JSON or as a page to read and print. Three a day.
-         *
-         *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
-         *     The answer breaks off if the customer signs out meanwhile. A complete JSON ends with `complete`.
-         */
-        get: operations["export_customer_data"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/client/mitra-availability": {
         parameters: {
             query?: never;
@@ -204,66 +201,6 @@ export interface paths {
         get: operations["get_mitra_status"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/client/notices": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * ListNoticesOfCustomer
-         * @description Return what the customer is told about decisions, newest first (T.4).
-         */
-        get: operations["list_notices_of_customer"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/client/notices/{notice_id}/acknowledge": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * AcknowledgeNoticeOfCustomer
-         * @description Note that the customer has read the notice. A repeated request changes nothing.
-         */
-        post: operations["acknowledge_notice_of_customer"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/client/notices/{notice_id}/appeal": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * AppealOfCustomer
-         * @description Appeal once, within 14 days, against a warning or suspension. Another operator decides the appeal.
-         */
-        post: operations["appeal_of_customer"];
         delete?: never;
         options?: never;
         head?: never;
@@ -556,26 +493,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/client/reports": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * ListReportsOfCustomer
-         * @description Return the reports that the customer has made, newest first.
-         */
-        get: operations["list_reports_of_customer"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/client/sessions": {
         parameters: {
             query?: never;
@@ -616,6 +533,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/client/sessions/{session_id}/block": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * BlockMitra
+         * @description Block the bestie of a past chat: the two are never paired again. A repeated request changes nothing.
+         *
+         *     The bestie is told nothing.
+         */
+        post: operations["block_mitra"];
+        /**
+         * UnblockMitra
+         * @description Undo the customer's own block of the bestie of a past chat. A repeated request changes nothing.
+         */
+        delete: operations["unblock_mitra"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/sessions/{session_id}/end": {
         parameters: {
             query?: never;
@@ -649,8 +592,7 @@ export interface paths {
          * RequestExtension
          * @description Ask for an extension, on the current terms (5.4). The server charges nothing before the approval.
          *
-         *     If the mitra is not connected, the extension is rejected immediately (5.6). The running session of a suspended
-         *     customer goes on, but gets no more time (T.3).
+         *     If the mitra is not connected, the extension is rejected immediately (5.6).
          */
         post: operations["request_extension"];
         delete?: never;
@@ -677,14 +619,7 @@ export interface paths {
          * @description Send a message. If `client_message_id` was used before, return the first message, even after the chat's end.
          */
         post: operations["send_customer_message"];
-        /**
-         * DeleteChatText
-         * @description Delete the text of an ended chat. Both sides lose it at once, and it is destroyed within 72 hours (P.7).
-         *
-         *     The row of the history and "Curhat lagi" stay. If a report needs the text, operators keep it until 90 days after the
-         *     decision.
-         */
-        delete: operations["delete_chat_text"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -704,28 +639,6 @@ export interface paths {
          * @description Mark the mitra's messages as read, up to `up_to_message_id`. A repeated request changes nothing.
          */
         post: operations["mark_read_by_customer"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/client/sessions/{session_id}/report": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * ReportMitra
-         * @description Report the mitra of a chat that runs or has ended (T.2). The mitra learns nothing before a decision.
-         *
-         *     The chat's text is held until 90 days after the decision.
-         */
-        post: operations["report_mitra"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1158,28 +1071,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/control-center/customers/{customer_id}/suspension": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * ChangeCustomerSuspension
-         * @description Suspend a customer until a time, or lift a suspension. Only an admin suspends without an end (403).
-         *
-         *     A running session goes on. Opening and confirming payments are refused.
-         */
-        post: operations["change_customer_suspension"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/control-center/dashboard": {
         parameters: {
             query?: never;
@@ -1580,137 +1471,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/control-center/reports": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * ListReports
-         * @description The queue of reports and concerns: the most urgent that wait for an operator first, then the finished ones.
-         *
-         *     The list has no chat text and no note. `from` and `to` limit the time of the report.
-         */
-        get: operations["list_reports"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/control-center/reports/{report_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * GetReport
-         * @description One report with its note, and the marked messages with five on either side. Each look has an audit entry.
-         */
-        get: operations["get_report"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/control-center/reports/{report_id}/appeal-decision": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * DecideAppeal
-         * @description Decide an appeal, as another operator than the one who decided. An overturned sanction ends.
-         */
-        post: operations["decide_appeal"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/control-center/reports/{report_id}/approval": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * ApproveSuspension
-         * @description Approve a suspension for good, as another operator than the one who decided.
-         *
-         *     With `approved` false, the report is open again, and the decision has no effect.
-         */
-        post: operations["approve_suspension"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/control-center/reports/{report_id}/decision": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * DecideReport
-         * @description Decide a report: no action, a warning, or a suspension. The first decision wins.
-         *
-         *     A suspension for good (without `until`) waits for another operator's approval. Refunds are decided on the case of
-         *     the payment (`case_id`).
-         */
-        post: operations["decide_report"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/control-center/reports/{report_id}/phone": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * RevealPhone
-         * @description The customer's phone number, for a vital interest: only for a concern, danger or a minor (H.3).
-         *
-         *     The server does not keep the answer.
-         *
-         *     Each call needs a reason, which the audit records.
-         */
-        post: operations["reveal_phone"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/control-center/review-cases": {
         parameters: {
             query?: never;
@@ -1937,11 +1697,9 @@ export interface paths {
         put?: never;
         /**
          * RevealTranscript
-         * @description The messages of the session. Each call needs a reason and a ground, which the audit records (P.8).
+         * @description The messages of the session. Each call needs a reason, which the audit records.
          *
-         *     A report, concern or case of the session is taken as the ground, unless the operator names another. Without any, the
-         *     answer is 409 `approval_needed` with the id of the request: once another operator has approved it, the asking
-         *     operator can read the chat for 24 hours. The server does not keep the answer.
+         *     The server does not keep the answer.
          */
         post: operations["reveal_transcript"];
         delete?: never;
@@ -1964,46 +1722,6 @@ export interface paths {
         get: operations["total_sessions"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/control-center/transcripts": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * ListTranscriptRequests
-         * @description The requests to read a chat that wait for another operator, and those approved within 24 hours.
-         */
-        get: operations["list_transcript_requests"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/control-center/transcripts/{transcript_id}/approval": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * ApproveTranscript
-         * @description Approve another operator's look at a chat. The asking operator can then read the chat for 24 hours.
-         */
-        post: operations["approve_transcript"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2172,6 +1890,26 @@ export interface paths {
          * @description Sign in with the code. A right code is used up, even if the mitra is suspended or was never invited.
          */
         post: operations["verify_mitra_code"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/blocks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListBlockedCustomers
+         * @description Return the customers whom the mitra has blocked, newest first.
+         */
+        get: operations["list_blocked_customers"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2352,89 +2090,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/mitra/me/export": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * ExportMitra
-         * @description Send all data of the mitra, as JSON or as a page to read and print. Three a day.
-         *
-         *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
-         *     The answer breaks off if the mitra signs out meanwhile. A complete JSON ends with `complete`.
-         */
-        get: operations["export_mitra_data"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/mitra/notices": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * ListNoticesOfMitra
-         * @description Return what the mitra is told about decisions, newest first (T.4). A suspended mitra may do this, too.
-         */
-        get: operations["list_notices_of_mitra"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/mitra/notices/{notice_id}/acknowledge": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * AcknowledgeNoticeOfMitra
-         * @description Note that the mitra, who may be suspended, has read the notice. A repeated request changes nothing.
-         */
-        post: operations["acknowledge_notice_of_mitra"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/mitra/notices/{notice_id}/appeal": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * AppealOfMitra
-         * @description Appeal once, within 14 days, against a warning or suspension. A suspended mitra may do this, too.
-         */
-        post: operations["appeal_of_mitra"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/mitra/presence": {
         parameters: {
             query?: never;
@@ -2446,8 +2101,6 @@ export interface paths {
         /**
          * SetPresence
          * @description Go online or offline. The server answers after the mitra's availability shows the change.
-         *
-         *     A mitra with a warning must first acknowledge it (T.4): 409 `acknowledgement_needed`, with the notices' ids.
          *
          *     The answer 503 `presence_unknown` means that the toggle is saved and in force. For example, a mitra who is now
          *     offline cannot accept. The mitra's availability does not show the change yet, but will show the change even
@@ -2546,26 +2199,6 @@ export interface paths {
          *     The ticket can be used once, within 30 s.
          */
         post: operations["issue_mitra_realtime_ticket"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/mitra/reports": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * ListReportsOfMitra
-         * @description Return the reports that the mitra has made, newest first. A suspended mitra may do this, too.
-         */
-        get: operations["list_reports_of_mitra"];
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2692,7 +2325,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/mitra/sessions/{session_id}/concern": {
+    "/api/mitra/sessions/{session_id}/block": {
         parameters: {
             query?: never;
             header?: never;
@@ -2702,11 +2335,17 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * RaiseConcern
-         * @description Tell the operators that the mitra worries about the customer (H.3). This is no emergency service.
+         * BlockCustomer
+         * @description Block the customer of a past chat: the two are never paired again. A repeated request changes nothing.
+         *
+         *     The customer is told nothing.
          */
-        post: operations["raise_concern"];
-        delete?: never;
+        post: operations["block_customer"];
+        /**
+         * UnblockCustomer
+         * @description Undo the mitra's own block of the customer of a past chat. A repeated request changes nothing.
+         */
+        delete: operations["unblock_customer"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2802,28 +2441,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/mitra/sessions/{session_id}/report": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * ReportCustomer
-         * @description Report the customer of a chat that runs or has ended (T.2). The customer learns nothing before a decision.
-         *
-         *     The chat's text is held until 90 days after the decision.
-         */
-        post: operations["report_customer"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/mitra/state": {
         parameters: {
             query?: never;
@@ -2898,24 +2515,10 @@ export interface components {
             last_seen_at: string;
             user_agent: string;
         };
-        /** Appeal */
-        Appeal: {
-            /** Format: date-time */
-            appealed_at: string;
-            /** @enum {null|string} */
-            decision: "upheld" | "overturned" | null;
-            text: string | null;
-        };
-        /** AppealVerdict */
-        AppealVerdict: {
-            /** @enum {string} */
-            decision: "upheld" | "overturned";
-            note: string;
-        };
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "what_if_cancelled" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "what_if_asked" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -2924,12 +2527,24 @@ export interface components {
             occurred_at: string;
             old_value: string | null;
             /** @enum {string} */
-            subject: "operator" | "review_case" | "report" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "what_if" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "mitra-requests" | "reports" | "audit";
+            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "what_if" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "mitra-requests" | "audit";
             subject_id: string;
         };
         /** Availability */
         Availability: {
             available: boolean;
+        };
+        /** Block */
+        Block: {
+            /** Format: date-time */
+            created_at: string;
+            name: string;
+            /** Format: uuid */
+            session_id: string;
+        };
+        /** BlockList */
+        BlockList: {
+            items: components["schemas"]["Block"][];
         };
         /** BookDifference */
         BookDifference: {
@@ -3041,17 +2656,6 @@ export interface components {
              */
             transport: "bearer" | "cookie";
         };
-        /** Concern */
-        Concern: {
-            /** Format: date-time */
-            created_at: string;
-            /** Format: uuid */
-            id: string;
-            /** @enum {string} */
-            level: "worried" | "danger_now";
-            /** Format: uuid */
-            session_id: string;
-        };
         /** ConfigurationChange */
         ConfigurationChange: {
             /** Format: date-time */
@@ -3106,25 +2710,6 @@ export interface components {
             /** @enum {string} */
             transport: "bearer" | "cookie";
             user_agent: string;
-        };
-        /** CustomerDetail */
-        CustomerDetail: {
-            call_name: string;
-            /** Format: date-time */
-            created_at: string;
-            /** Format: uuid */
-            id: string;
-            last_payment_at: string | null;
-            open_cases: number;
-            paid_rp: number;
-            payments: number;
-            phone_masked: string;
-            reports: components["schemas"]["ReportsOfPerson"];
-            sessions: number;
-            suspended: boolean;
-            suspended_at: string | null;
-            suspended_until: string | null;
-            suspension_reason: string | null;
         };
         /** CustomerName */
         CustomerName: {
@@ -3227,7 +2812,6 @@ export interface components {
                 [key: string]: number;
             };
             free_capacity: number | null;
-            frequent_readers: components["schemas"]["FrequentReader"][];
             funnel: components["schemas"]["Funnel"];
             gateway_alerts: number;
             gateway_unanswered: number;
@@ -3237,15 +2821,12 @@ export interface components {
             open_cases: number;
             refunds_awaiting_approval: number;
             refunds_refused: number;
-            reports_overdue: number;
-            reports_waiting: number;
             searches: components["schemas"]["SearchNow"][];
             searching_now: number;
             /** Format: date-time */
             server_now: string;
             /** Format: date-time */
             today_began_at: string;
-            transcripts_waiting: number;
         };
         /** Decision */
         Decision: {
@@ -3299,7 +2880,7 @@ export interface components {
             /** Format: date-time */
             opened_at: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
             refund: components["schemas"]["CaseRefund"] | null;
             withdrawn: boolean;
         };
@@ -3311,108 +2892,6 @@ export interface components {
         /** EndEarly */
         EndEarly: {
             reason: string;
-        };
-        /** Export */
-        Export: {
-            blocks: components["schemas"]["ExportedBlock"][];
-            chats: components["schemas"]["ExportedChatWithText"][];
-            /** @constant */
-            complete: true;
-            /** Format: date-time */
-            exported_at: string;
-            payments: components["schemas"]["ExportedPayment"][];
-            profile: components["schemas"]["ExportedProfile"];
-            reports: components["schemas"]["ExportedReport"][];
-            /** @constant */
-            version: 1;
-        };
-        /** ExportedBlock */
-        ExportedBlock: {
-            /** Format: date-time */
-            created_at: string;
-            name: string;
-            /** Format: uuid */
-            session_id: string;
-        };
-        /** ExportedChatWithText */
-        ExportedChatWithText: {
-            duration_minutes: number;
-            /** @enum {null|string} */
-            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
-            ended_at: string | null;
-            extended_minutes: number;
-            /** Format: uuid */
-            id: string;
-            messages: components["schemas"]["ExportedMessage"][];
-            openings: components["schemas"]["ExportedOpening"][];
-            /** Format: date-time */
-            started_at: string;
-            text_gone: boolean;
-            text_until: string | null;
-            with_name: string;
-        };
-        /** ExportedMessage */
-        ExportedMessage: {
-            /** Format: uuid */
-            id: string;
-            is_own: boolean;
-            read_at: string | null;
-            reply_to_message_id: string | null;
-            /** Format: date-time */
-            sent_at: string;
-            text: string;
-        };
-        /** ExportedOpening */
-        ExportedOpening: {
-            /** Format: date-time */
-            at: string;
-            /** @enum {string} */
-            why: "safety" | "payment" | "other";
-        };
-        /** ExportedPayment */
-        ExportedPayment: {
-            amount_rp: number;
-            charged_rp: number;
-            /** Format: date-time */
-            created_at: string;
-            duration_minutes: number;
-            /** Format: uuid */
-            id: string;
-            /** @enum {string} */
-            purpose: "session" | "extension";
-            reference: string;
-            refunds: components["schemas"]["PaymentRefund"][];
-            review: components["schemas"]["Review"] | null;
-            session_id: string | null;
-            /** @enum {string} */
-            status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded";
-            /** @enum {string} */
-            what_happened: "served" | "searching" | "no_session" | "cut_short" | "unanswered" | "expired" | "abandoned" | "declined";
-        };
-        /** ExportedProfile */
-        ExportedProfile: {
-            /** Format: uuid */
-            id: string;
-            /** Format: date-time */
-            member_since: string;
-            name: string;
-            phone_number: string;
-            /** @enum {string} */
-            role: "customer" | "mitra";
-        };
-        /** ExportedReport */
-        ExportedReport: {
-            /** Format: date-time */
-            created_at: string;
-            /** Format: uuid */
-            id: string;
-            note: string | null;
-            /** @enum {string} */
-            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other";
-            /** Format: uuid */
-            session_id: string;
-            /** @enum {string} */
-            status: "received" | "acted" | "no_violation";
         };
         /** Extension */
         Extension: {
@@ -3485,11 +2964,6 @@ export interface components {
             kind: "customer" | "mitra" | "payment" | "session" | "case" | "pairing" | "request" | "extension" | "charge" | "refund" | "failed_pairing";
             label: string;
             payment_id: string | null;
-        };
-        /** FrequentReader */
-        FrequentReader: {
-            chats: number;
-            operator: components["schemas"]["OperatorReference"];
         };
         /** Funnel */
         Funnel: {
@@ -3600,13 +3074,6 @@ export interface components {
             session_id: string;
             text: string;
         };
-        /** MessagePage */
-        MessagePage: {
-            items: components["schemas"]["Message"][];
-            next_cursor: string | null;
-            text_gone: boolean;
-            text_until: string | null;
-        };
         /** MitraAnswers */
         MitraAnswers: {
             acceptance: number;
@@ -3652,10 +3119,8 @@ export interface components {
             max_customers: number;
             online: boolean;
             phone_masked: string;
-            reports: components["schemas"]["ReportsOfPerson"];
             suspended: boolean;
             suspended_at: string | null;
-            suspended_until: string | null;
             suspension_reason: string | null;
         };
         /** MitraInvitation */
@@ -3759,8 +3224,6 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
-            text_gone: boolean;
-            text_until: string | null;
         };
         /** MitraSignedIn */
         MitraSignedIn: {
@@ -3780,6 +3243,8 @@ export interface components {
         };
         /** MitraStatusAnswer */
         MitraStatusAnswer: {
+            /** @default false */
+            blocked_by_you: boolean;
             other_available: boolean;
             /** @enum {string} */
             status: "available" | "offline" | "full";
@@ -3790,53 +3255,11 @@ export interface components {
             taken_rp: number;
             under_review_rp: number;
         };
-        /** NamedGround */
-        NamedGround: {
-            id?: string | null;
-            /** @enum {string} */
-            kind: "report" | "case" | "concern" | "legal_order";
-        };
-        /** NewAppeal */
-        NewAppeal: {
-            text: string;
-        };
-        /** NewConcern */
-        NewConcern: {
-            /** @enum {string} */
-            level: "worried" | "danger_now";
-            note?: string | null;
-        };
         /** NewMessage */
         NewMessage: {
             client_message_id: string;
             reply_to_message_id?: string | null;
             text: string;
-        };
-        /** NewReport */
-        NewReport: {
-            message_ids?: string[];
-            note?: string | null;
-            /** @enum {string} */
-            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other";
-        };
-        /** Notice */
-        Notice: {
-            acknowledged_at: string | null;
-            appeal: components["schemas"]["Appeal"] | null;
-            appeal_by: string | null;
-            /** Format: date-time */
-            created_at: string;
-            /** Format: uuid */
-            id: string;
-            /** @enum {string} */
-            kind: "report_acted" | "report_no_violation" | "warning" | "suspension" | "suspension_lifted" | "appeal_upheld" | "appeal_overturned";
-            must_acknowledge: boolean;
-            /** @enum {null|string} */
-            rule: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other" | null;
-            /** Format: date-time */
-            server_now: string;
-            session_id: string | null;
-            suspended_until: string | null;
         };
         /** Offer */
         Offer: {
@@ -3963,11 +3386,6 @@ export interface components {
             items: components["schemas"]["SessionRecord"][];
             next_cursor: string | null;
         };
-        /** Page[QueuedReport] */
-        "Page_curhat.control_center.reports.schemas.QueuedReport_": {
-            items: components["schemas"]["QueuedReport"][];
-            next_cursor: string | null;
-        };
         /** Page[FailedPairing] */
         "Page_curhat.control_center.review.schemas.FailedPairing_": {
             items: components["schemas"]["FailedPairing"][];
@@ -3988,14 +3406,9 @@ export interface components {
             items: components["schemas"]["PastRequest"][];
             next_cursor: string | null;
         };
-        /** Page[Notice] */
-        "Page_curhat.safety.reports.schemas.Notice_": {
-            items: components["schemas"]["Notice"][];
-            next_cursor: string | null;
-        };
-        /** Page[Report] */
-        "Page_curhat.safety.reports.schemas.Report_": {
-            items: components["schemas"]["Report"][];
+        /** Page[Message] */
+        "Page_curhat.sessions.schemas.Message_": {
+            items: components["schemas"]["Message"][];
             next_cursor: string | null;
         };
         /** Page[MitraSession] */
@@ -4155,10 +3568,6 @@ export interface components {
             payments: number;
             taken_rp: number;
         };
-        /** PhoneOrder */
-        PhoneOrder: {
-            reason: string;
-        };
         /** PresenceChange */
         PresenceChange: {
             online: boolean;
@@ -4212,49 +3621,6 @@ export interface components {
         PushTest: {
             sent_to: number;
         };
-        /** QueuedReport */
-        QueuedReport: {
-            appeal_decided_at: string | null;
-            appeal_decided_by: components["schemas"]["OperatorReference"] | null;
-            /** @enum {null|string} */
-            appeal_decision: "upheld" | "overturned" | null;
-            appealed_at: string | null;
-            approved_at: string | null;
-            approved_by: components["schemas"]["OperatorReference"] | null;
-            /** Format: date-time */
-            created_at: string;
-            customer: components["schemas"]["CustomerReference"];
-            decided_at: string | null;
-            decided_by: components["schemas"]["OperatorReference"] | null;
-            /** @enum {null|string} */
-            decision: "no_action" | "warn" | "suspend" | null;
-            /** Format: date-time */
-            due_at: string;
-            /** Format: uuid */
-            id: string;
-            /** @enum {string} */
-            kind: "report" | "concern";
-            /** @enum {null|string} */
-            level: "worried" | "danger_now" | null;
-            marked_messages: number;
-            mitra: components["schemas"]["MitraReference"];
-            overdue: boolean;
-            /** @enum {null|string} */
-            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other" | null;
-            /** @enum {string} */
-            reported: "customer" | "mitra";
-            /** @enum {string} */
-            reporter: "customer" | "mitra";
-            /** Format: date-time */
-            server_now: string;
-            /** Format: uuid */
-            session_id: string;
-            /** @enum {string} */
-            status: "open" | "awaiting_approval" | "decided" | "appealed";
-            suspend_until: string | null;
-            /** @enum {string} */
-            urgency: "within_15_minutes" | "within_24_hours" | "within_72_hours";
-        };
         /** RealtimeTicket */
         RealtimeTicket: {
             /** Format: date-time */
@@ -4304,96 +3670,6 @@ export interface components {
             wait_p50: components["schemas"]["Interval"] | null;
             wait_p95: components["schemas"]["Interval"] | null;
         };
-        /** Report */
-        Report: {
-            /** Format: date-time */
-            created_at: string;
-            /** Format: uuid */
-            id: string;
-            /** @enum {string} */
-            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other";
-            /** Format: uuid */
-            session_id: string;
-            /** @enum {string} */
-            status: "received" | "acted" | "no_violation";
-        };
-        /** ReportDetail */
-        ReportDetail: {
-            appeal_decided_at: string | null;
-            appeal_decided_by: components["schemas"]["OperatorReference"] | null;
-            /** @enum {null|string} */
-            appeal_decision: "upheld" | "overturned" | null;
-            appeal_note: string | null;
-            appeal_text: string | null;
-            appealed_at: string | null;
-            approved_at: string | null;
-            approved_by: components["schemas"]["OperatorReference"] | null;
-            case_id: string | null;
-            /** Format: date-time */
-            created_at: string;
-            customer: components["schemas"]["CustomerReference"];
-            decided_at: string | null;
-            decided_by: components["schemas"]["OperatorReference"] | null;
-            /** @enum {null|string} */
-            decision: "no_action" | "warn" | "suspend" | null;
-            decision_note: string | null;
-            /** Format: date-time */
-            due_at: string;
-            /** Format: uuid */
-            id: string;
-            /** @enum {string} */
-            kind: "report" | "concern";
-            /** @enum {null|string} */
-            level: "worried" | "danger_now" | null;
-            marked_messages: number;
-            messages: components["schemas"]["ReportedMessage"][];
-            mitra: components["schemas"]["MitraReference"];
-            note: string | null;
-            overdue: boolean;
-            /** Format: uuid */
-            payment_id: string;
-            /** @enum {null|string} */
-            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other" | null;
-            /** @enum {string} */
-            reported: "customer" | "mitra";
-            /** @enum {string} */
-            reporter: "customer" | "mitra";
-            sanctions_before: number;
-            /** Format: date-time */
-            server_now: string;
-            /** Format: uuid */
-            session_id: string;
-            /** @enum {string} */
-            status: "open" | "awaiting_approval" | "decided" | "appealed";
-            suspend_until: string | null;
-            /** @enum {string} */
-            urgency: "within_15_minutes" | "within_24_hours" | "within_72_hours";
-        };
-        /** ReportedMessage */
-        ReportedMessage: {
-            /** Format: uuid */
-            id: string;
-            is_marked: boolean;
-            /** @enum {string} */
-            sender: "customer" | "mitra";
-            /** Format: date-time */
-            sent_at: string;
-            text: string;
-        };
-        /** ReportsOfPerson */
-        ReportsOfPerson: {
-            about: number;
-            concerns: number;
-            made: number;
-            sanctions: number;
-        };
-        /** ReportVerdict */
-        ReportVerdict: {
-            /** @enum {string} */
-            decision: "no_action" | "warn" | "suspend";
-            note: string;
-            until?: string | null;
-        };
         /** Request */
         Request: {
             call_name: string;
@@ -4426,17 +3702,6 @@ export interface components {
             taken_by_another: number;
             withdrawn: number;
         };
-        /** RevealedPhone */
-        RevealedPhone: {
-            /** Format: uuid */
-            customer_id: string;
-            /**
-             * @default vital_interest
-             * @constant
-             */
-            ground: "vital_interest";
-            phone_number: string;
-        };
         /** Review */
         Review: {
             decided_at: string | null;
@@ -4467,7 +3732,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** @enum {string} */
@@ -4500,7 +3765,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** Format: date-time */
@@ -4571,8 +3836,6 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
-            text_gone: boolean;
-            text_until: string | null;
         };
         /** SessionDetail */
         SessionDetail: {
@@ -4652,18 +3915,6 @@ export interface components {
             auth: string;
             p256dh: string;
         };
-        /** SuspensionApproval */
-        SuspensionApproval: {
-            /** @default true */
-            approved: boolean;
-        };
-        /** SuspensionChange */
-        SuspensionChange: {
-            reason: string;
-            /** @default true */
-            suspended: boolean;
-            until?: string | null;
-        };
         /** TargetMitra */
         TargetMitra: {
             display_name: string;
@@ -4731,16 +3982,9 @@ export interface components {
         };
         /** Transcript */
         Transcript: {
-            ground: components["schemas"]["TranscriptGround"];
             messages: components["schemas"]["TranscriptMessage"][];
             /** Format: uuid */
             session_id: string;
-        };
-        /** TranscriptGround */
-        TranscriptGround: {
-            id: string | null;
-            /** @enum {string} */
-            kind: "report" | "case" | "concern" | "legal_order" | "approval";
         };
         /** TranscriptMessage */
         TranscriptMessage: {
@@ -4755,26 +3999,7 @@ export interface components {
         };
         /** TranscriptOrder */
         TranscriptOrder: {
-            ground?: components["schemas"]["NamedGround"] | null;
             reason: string;
-        };
-        /** TranscriptRequest */
-        TranscriptRequest: {
-            approved_at: string | null;
-            approved_by: components["schemas"]["OperatorReference"] | null;
-            /** Format: uuid */
-            id: string;
-            reason: string;
-            /** Format: date-time */
-            requested_at: string;
-            requested_by: components["schemas"]["OperatorReference"];
-            /** Format: uuid */
-            session_id: string;
-        };
-        /** TranscriptRequests */
-        TranscriptRequests: {
-            items: components["schemas"]["TranscriptRequest"][];
-            next_cursor?: string | null;
         };
         /** UnitPayment */
         UnitPayment: {
@@ -5090,6 +4315,76 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "call_name_required" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_blocked_mitras: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockList"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
                     };
                 };
             };
@@ -5509,96 +4804,6 @@ export interface operations {
             };
         };
     };
-    export_customer_data: {
-        parameters: {
-            query?: {
-                format?: "json" | "html";
-                language?: "id" | "en";
-                zone?: string;
-            };
-            header: {
-                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code. */
-                "X-Fresh-Code": string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Export"];
-                    "text/html": string;
-                };
-            };
-            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
     get_mitra_availability: {
         parameters: {
             query?: never;
@@ -5698,313 +4903,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "presence_unknown" | "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    list_notices_of_customer: {
-        parameters: {
-            query?: {
-                cursor?: string | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_curhat.safety.reports.schemas.Notice_"];
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    acknowledge_notice_of_customer: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                notice_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Notice"];
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    appeal_of_customer: {
-        parameters: {
-            query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
-            path: {
-                notice_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewAppeal"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Notice"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: already_appealed, appeal_closed, idempotency_in_progress, idempotency_key_reused */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "already_appealed" | "appeal_closed" | "idempotency_in_progress" | "idempotency_key_reused";
-                    };
-                };
-            };
-            /** @description `code`: body_too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "body_too_large";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
                     };
                 };
             };
@@ -6596,7 +5494,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, suspended */
+            /** @description `code`: forbidden */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6604,7 +5502,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "suspended";
+                        code?: "forbidden";
                     };
                 };
             };
@@ -6620,7 +5518,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: acknowledgement_needed, idempotency_in_progress, idempotency_key_reused, journey_in_progress, mitra_unavailable, no_mitra_available, trial_used */
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, journey_in_progress, mitra_unavailable, no_mitra_available, trial_used */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6628,7 +5526,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "acknowledgement_needed" | "idempotency_in_progress" | "idempotency_key_reused" | "journey_in_progress" | "mitra_unavailable" | "no_mitra_available" | "trial_used";
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "journey_in_progress" | "mitra_unavailable" | "no_mitra_available" | "trial_used";
                     };
                 };
             };
@@ -6959,7 +5857,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, suspended */
+            /** @description `code`: forbidden */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6967,7 +5865,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "suspended";
+                        code?: "forbidden";
                     };
                 };
             };
@@ -7533,90 +6431,6 @@ export interface operations {
             };
         };
     };
-    list_reports_of_customer: {
-        parameters: {
-            query?: {
-                cursor?: string | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_curhat.safety.reports.schemas.Report_"];
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
     list_customer_sessions: {
         parameters: {
             query?: {
@@ -7720,6 +6534,182 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Session"];
                 };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    block_mitra: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: session_running, too_many_blocks */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "session_running" | "too_many_blocks";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    unblock_mitra: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `code`: unauthenticated */
             401: {
@@ -7975,7 +6965,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, suspended */
+            /** @description `code`: forbidden */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7983,7 +6973,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "suspended";
+                        code?: "forbidden";
                     };
                 };
             };
@@ -8082,7 +7072,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MessagePage"];
+                    "application/json": components["schemas"]["Page_curhat.sessions.schemas.Message_"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -8285,100 +7275,6 @@ export interface operations {
             };
         };
     };
-    delete_chat_text: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: chat_runs */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "chat_runs";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
     mark_read_by_customer: {
         parameters: {
             query?: never;
@@ -8434,145 +7330,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: body_too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "body_too_large";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    report_mitra: {
-        parameters: {
-            query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewReport"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Report"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: already_reported, idempotency_in_progress, idempotency_key_reused, text_gone */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "already_reported" | "idempotency_in_progress" | "idempotency_key_reused" | "text_gone";
                     };
                 };
             };
@@ -8710,7 +7467,6 @@ export interface operations {
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
-                    "cache-control"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -10084,7 +8840,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CustomerDetail"];
+                    "application/json": components["schemas"]["CustomerRecord"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -10369,145 +9125,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    change_customer_suspension: {
-        parameters: {
-            query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
-            path: {
-                customer_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SuspensionChange"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CustomerDetail"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused";
-                    };
-                };
-            };
-            /** @description `code`: body_too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "body_too_large";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
                     };
                 };
             };
@@ -12583,728 +11200,6 @@ export interface operations {
             };
         };
     };
-    list_reports: {
-        parameters: {
-            query?: {
-                cursor?: string | null;
-                customer_id?: string | null;
-                format?: "json" | "csv";
-                from?: string | null;
-                kind?: "report" | "concern" | null;
-                mitra_id?: string | null;
-                overdue?: boolean | null;
-                reason?: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other" | null;
-                reporter?: "customer" | "mitra" | null;
-                session_id?: string | null;
-                status?: "open" | "awaiting_approval" | "decided" | "appealed" | null;
-                to?: string | null;
-                waiting?: boolean | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_curhat.control_center.reports.schemas.QueuedReport_"];
-                    "text/csv": string;
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    get_report: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                report_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ReportDetail"];
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    decide_appeal: {
-        parameters: {
-            query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
-            path: {
-                report_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["AppealVerdict"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ReportDetail"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, own_decision, password_change_required, totp_enrolment_required */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "own_decision" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: appeal_decided, idempotency_in_progress, idempotency_key_reused, no_appeal */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "appeal_decided" | "idempotency_in_progress" | "idempotency_key_reused" | "no_appeal";
-                    };
-                };
-            };
-            /** @description `code`: body_too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "body_too_large";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    approve_suspension: {
-        parameters: {
-            query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
-            path: {
-                report_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["SuspensionApproval"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ReportDetail"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, own_decision, password_change_required, totp_enrolment_required */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "own_decision" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, nothing_to_approve */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_approve";
-                    };
-                };
-            };
-            /** @description `code`: body_too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "body_too_large";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    decide_report: {
-        parameters: {
-            query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
-            path: {
-                report_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ReportVerdict"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ReportDetail"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, report_decided */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "report_decided";
-                    };
-                };
-            };
-            /** @description `code`: body_too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "body_too_large";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    reveal_phone: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                report_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PhoneOrder"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RevealedPhone"];
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: no_vital_interest */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "no_vital_interest";
-                    };
-                };
-            };
-            /** @description `code`: body_too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "body_too_large";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
     list_review_cases: {
         parameters: {
             query?: {
@@ -13312,7 +11207,7 @@ export interface operations {
                 cursor?: string | null;
                 format?: "json" | "csv";
                 from?: string | null;
-                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported" | null;
+                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | null;
                 refund_refused?: boolean | null;
                 status?: "open" | "decided" | null;
                 tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
@@ -13999,7 +11894,7 @@ export interface operations {
             query?: {
                 awaiting_approval?: boolean | null;
                 from?: string | null;
-                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported" | null;
+                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | null;
                 refund_refused?: boolean | null;
                 status?: "open" | "decided" | null;
                 tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
@@ -14406,18 +12301,6 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: approval_needed */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "approval_needed";
-                    };
-                };
-            };
             /** @description `code`: body_too_large */
             413: {
                 headers: {
@@ -14517,199 +12400,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    list_transcript_requests: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["TranscriptRequests"];
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    approve_transcript: {
-        parameters: {
-            query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
-            path: {
-                transcript_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["TranscriptRequest"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, own_transcript, password_change_required, totp_enrolment_required */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "own_transcript" | "password_change_required" | "totp_enrolment_required";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, transcript_approved */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "transcript_approved";
                     };
                 };
             };
@@ -15487,6 +13177,76 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_blocked_customers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BlockList"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
                     };
                 };
             };
@@ -16320,403 +14080,6 @@ export interface operations {
             };
         };
     };
-    export_mitra_data: {
-        parameters: {
-            query?: {
-                format?: "json" | "html";
-                language?: "id" | "en";
-                zone?: string;
-            };
-            header: {
-                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code. */
-                "X-Fresh-Code": string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Export"];
-                    "text/html": string;
-                };
-            };
-            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, suspended */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "suspended";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    list_notices_of_mitra: {
-        parameters: {
-            query?: {
-                cursor?: string | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_curhat.safety.reports.schemas.Notice_"];
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    acknowledge_notice_of_mitra: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                notice_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Notice"];
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    appeal_of_mitra: {
-        parameters: {
-            query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
-            path: {
-                notice_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewAppeal"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Notice"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: already_appealed, appeal_closed, idempotency_in_progress, idempotency_key_reused */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "already_appealed" | "appeal_closed" | "idempotency_in_progress" | "idempotency_key_reused";
-                    };
-                };
-            };
-            /** @description `code`: body_too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "body_too_large";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
     set_presence: {
         parameters: {
             query?: never;
@@ -16760,18 +14123,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "forbidden" | "suspended";
-                    };
-                };
-            };
-            /** @description `code`: acknowledgement_needed */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "acknowledgement_needed";
                     };
                 };
             };
@@ -17236,90 +14587,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "presence_unknown" | "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    list_reports_of_mitra: {
-        parameters: {
-            query?: {
-                cursor?: string | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_curhat.safety.reports.schemas.Report_"];
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
                     };
                 };
             };
@@ -17891,44 +15158,23 @@ export interface operations {
             };
         };
     };
-    raise_concern: {
+    block_customer: {
         parameters: {
             query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
+            header?: never;
             path: {
                 session_id: string;
             };
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewConcern"];
-            };
-        };
+        requestBody?: never;
         responses: {
             /** @description Done */
-            201: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": components["schemas"]["Concern"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
+                content?: never;
             };
             /** @description `code`: unauthenticated */
             401: {
@@ -17966,7 +15212,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, text_gone */
+            /** @description `code`: session_running, too_many_blocks */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17974,31 +15220,89 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "text_gone";
+                        code?: "session_running" | "too_many_blocks";
                     };
                 };
             };
-            /** @description `code`: body_too_large */
-            413: {
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "body_too_large";
+                        code?: "service_unavailable";
                     };
                 };
             };
-            /** @description `code`: validation_failed */
-            422: {
+        };
+    };
+    unblock_customer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "validation_failed";
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
                     };
                 };
             };
@@ -18188,7 +15492,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MessagePage"];
+                    "application/json": components["schemas"]["Page_curhat.sessions.schemas.Message_"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -18654,145 +15958,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: body_too_large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "body_too_large";
-                    };
-                };
-            };
-            /** @description `code`: validation_failed */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "validation_failed";
-                    };
-                };
-            };
-            /** @description `code`: too_many_requests */
-            429: {
-                headers: {
-                    /** @description Seconds to wait. */
-                    "Retry-After": number;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "too_many_requests";
-                    };
-                };
-            };
-            /** @description `code`: service_unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "service_unavailable";
-                    };
-                };
-            };
-        };
-    };
-    report_customer: {
-        parameters: {
-            query?: never;
-            header: {
-                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
-                "Idempotency-Key": string;
-            };
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewReport"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Report"];
-                };
-            };
-            /** @description `code`: idempotency_key_missing */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "idempotency_key_missing";
-                    };
-                };
-            };
-            /** @description `code`: unauthenticated */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "unauthenticated";
-                    };
-                };
-            };
-            /** @description `code`: forbidden, suspended */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "forbidden" | "suspended";
-                    };
-                };
-            };
-            /** @description `code`: not_found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "not_found";
-                    };
-                };
-            };
-            /** @description `code`: already_reported, idempotency_in_progress, idempotency_key_reused, text_gone */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"] & {
-                        /** @enum {unknown} */
-                        code?: "already_reported" | "idempotency_in_progress" | "idempotency_key_reused" | "text_gone";
                     };
                 };
             };
