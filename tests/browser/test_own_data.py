@@ -22,7 +22,7 @@ async def test_a_customer_downloads_the_own_data_and_deletes_a_chat_that_is_then
         await page.get_by_role("button", name="Unduh data saya").click()
         dialog = page.get_by_role("dialog", name="Unduh data saya")
         phone = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", customer.id)
-        await dialog.get_by_label("Nomor teleponmu").fill(phone)
+        await dialog.get_by_label("Nomor HP-mu").fill(phone)
         await dialog.get_by_role("button", name="Kirim kode").click()
         code = dialog.get_by_label("Kode")
         await code.fill("000000")

@@ -9,9 +9,9 @@ const id = {
   export: {
     title: 'Unduh data saya',
     intro: 'Profil, pembayaran, obrolan, laporan, dan blokirmu, dalam satu berkas.',
-    private: 'Berkas ini berisi obrolan dan nomor teleponmu. Simpan di tempat yang hanya bisa kamu buka.',
+    private: 'Berkas ini berisi obrolan dan nomor HP-mu. Simpan di tempat yang hanya bisa kamu buka.',
     introMitra: 'Profil, laporan, blokir, dan obrolan yang masih bisa kamu baca, dalam satu berkas.',
-    phone: 'Nomor teleponmu',
+    phone: 'Nomor HP-mu',
     phoneHint: 'Kami kirim kode ke nomor ini, supaya hanya kamu yang bisa mengunduh.',
     send: 'Kirim kode',
     form: 'Bentuk berkas',
@@ -30,7 +30,7 @@ const id = {
     text: (name: string) =>
       `Isi obrolan langsung hilang untukmu dan untuk ${isolated(name)}, dan tidak bisa dikembalikan. Kami memusnahkannya paling lambat 72 jam lagi.`,
     stays: 'Riwayat, pembayaran, dan tombol "Curhat lagi" tetap ada.',
-    held: 'Kalau ada laporan tentang obrolan ini, tim kami menyimpannya sampai laporan itu selesai.',
+    held: 'Mau melapor? Lakukan dulu sebelum menghapus. Isi yang dilaporkan kami simpan sampai laporannya selesai.',
     delete: 'Hapus obrolan',
     keep: 'Jangan hapus',
     done: 'Obrolan dihapus.',
@@ -62,7 +62,7 @@ const en: typeof id = {
     text: (name: string) =>
       `What was written disappears at once for you and for ${isolated(name)}, and cannot be brought back. We destroy it within 72 hours.`,
     stays: 'The history, the payment and the button "Curhat lagi" stay.',
-    held: 'If there is a report about this chat, our team keeps it until the report is settled.',
+    held: 'Do you want to report? Do it before you delete. We keep what is reported until the report is settled.',
     delete: 'Delete chat',
     keep: 'Keep it',
     done: 'The chat is deleted.',

@@ -55,12 +55,12 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
 INDONESIAN: Final = Words(
     title="Data saya di Curhat",
     made_at="Dibuat {time}.",
-    keep_it_safe="Halaman ini berisi obrolan dan nomor teleponmu. Simpan di tempat yang hanya bisa kamu buka.",
+    keep_it_safe="Halaman ini berisi obrolan dan nomor HP-mu. Simpan di tempat yang hanya bisa kamu buka.",
     complete="Data ini lengkap.",
     nothing="Tidak ada.",
     profile="Profil",
     name="Nama",
-    phone_number="Nomor telepon",
+    phone_number="Nomor HP",
     member_since="Terdaftar sejak",
     sections={
         "payments": "Pembayaran",
