@@ -698,3 +698,19 @@ WHERE NOT EXISTS (
     WHERE ours.id = theirs.key AND ours.payment_id = theirs.payment_id AND ours.amount_rp = theirs.amount_rp
         AND ours.charge_attempt_id = theirs.charge_key
 )
+
+-- name: suspended_customers_pay_nothing :many
+-- T.3: no payment of a session is charged or confirmed after its customer was suspended, until the suspension is over
+--
+-- A customer whose suspension was lifted has no times any more, and is not checked.
+SELECT payments.id AS payment_id, customers.suspended_at, customers.suspended_until
+FROM customers JOIN payments ON payments.customer_id = customers.id AND payments.purpose = 'session'
+WHERE customers.suspended_at IS NOT NULL AND (
+    EXISTS (
+        SELECT 1 FROM charge_attempts
+        WHERE charge_attempts.payment_id = payments.id AND charge_attempts.started_at > customers.suspended_at
+            AND (customers.suspended_until IS NULL OR charge_attempts.started_at < customers.suspended_until)
+    )
+    OR payments.amount_rp = 0 AND payments.confirmed_at > customers.suspended_at
+        AND (customers.suspended_until IS NULL OR payments.confirmed_at < customers.suspended_until)
+)
