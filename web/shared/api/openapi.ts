@@ -145,6 +145,29 @@ export interface paths {
         patch: operations["change_customer_profile"];
         trace?: never;
     };
+    "/api/client/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ExportCustomer
+         * @description Send all data of the customer, as JSON or as a page to read and print. Three a day.
+         *
+         *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
+         *     The answer breaks off if the customer signs out meanwhile. A complete JSON ends with `complete`.
+         */
+        get: operations["export_customer_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/mitra-availability": {
         parameters: {
             query?: never;
@@ -636,6 +659,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/client/sessions/{session_id}/leave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * LeaveSessionByCustomer
+         * @description Leave the chat: end it, and report and block the bestie if wanted, in one step.
+         *
+         *     The chat ends even if the report or the block is refused: `not_stored` names the refused part. A chat that is over
+         *     already is answered as it ended, and the report and the block are stored.
+         */
+        post: operations["leave_session_by_customer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/sessions/{session_id}/messages": {
         parameters: {
             query?: never;
@@ -654,6 +700,37 @@ export interface paths {
          * @description Send a message. If `client_message_id` was used before, return the first message, even after the chat's end.
          */
         post: operations["send_customer_message"];
+        /**
+         * DeleteChatText
+         * @description Delete the text of an ended chat. Both sides lose it at once, and it is destroyed within 72 hours (P.7).
+         *
+         *     The row of the history and "Curhat lagi" stay. If a report needs the text, operators keep it until 90 days after the
+         *     decision.
+         */
+        delete: operations["delete_chat_text"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/sessions/{session_id}/rating": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetSessionRating
+         * @description Return the customer's own rating of a chat, and whether the chat can be rated now.
+         */
+        get: operations["get_session_rating"];
+        put?: never;
+        /**
+         * RateSession
+         * @description Say how a chat was, for 7 days after it. A later answer replaces the earlier one (T.6).
+         */
+        post: operations["rate_session"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2322,6 +2399,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ExportMitra
+         * @description Send all data of the mitra, as JSON or as a page to read and print. Three a day.
+         *
+         *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
+         *     The answer breaks off if the mitra signs out meanwhile. A complete JSON ends with `complete`.
+         */
+        get: operations["export_mitra_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/notices": {
         parameters: {
             query?: never;
@@ -2471,6 +2571,26 @@ export interface paths {
          *     A test takes the same path as the push for an offered request. A test that arrives repairs a failed subscription.
          */
         post: operations["test_push"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/ratings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListRatingSums
+         * @description Return sums of the ratings of the mitra's chats, by weeks of Asia/Jakarta, newest first (T.6).
+         */
+        get: operations["list_rating_sums"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2679,6 +2799,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/sessions/{session_id}/leave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * LeaveSessionByMitra
+         * @description Leave the chat: end it, and report and block the customer if wanted, in one step. An operator reviews the chat.
+         *
+         *     The chat ends even if the report or the block is refused: `not_stored` names the refused part. A chat that is over
+         *     already is answered as it ended, and the report and the block are stored.
+         */
+        post: operations["leave_session_by_mitra"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/sessions/{session_id}/messages": {
         parameters: {
             query?: never;
@@ -2862,7 +3005,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "what_if_cancelled" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -3066,6 +3209,7 @@ export interface components {
             paid_rp: number;
             payments: number;
             phone_masked: string;
+            ratings: components["schemas"]["RatingCounts"];
             reports: components["schemas"]["ReportsOfPerson"];
             sessions: number;
             suspended: boolean;
@@ -3259,6 +3403,108 @@ export interface components {
         EndEarly: {
             reason: string;
         };
+        /** Export */
+        Export: {
+            blocks: components["schemas"]["ExportedBlock"][];
+            chats: components["schemas"]["ExportedChatWithText"][];
+            /** @constant */
+            complete: true;
+            /** Format: date-time */
+            exported_at: string;
+            payments: components["schemas"]["ExportedPayment"][];
+            profile: components["schemas"]["ExportedProfile"];
+            reports: components["schemas"]["ExportedReport"][];
+            /** @constant */
+            version: 1;
+        };
+        /** ExportedBlock */
+        ExportedBlock: {
+            /** Format: date-time */
+            created_at: string;
+            name: string;
+            /** Format: uuid */
+            session_id: string;
+        };
+        /** ExportedChatWithText */
+        ExportedChatWithText: {
+            duration_minutes: number;
+            /** @enum {null|string} */
+            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+            ended_at: string | null;
+            extended_minutes: number;
+            /** Format: uuid */
+            id: string;
+            messages: components["schemas"]["ExportedMessage"][];
+            openings: components["schemas"]["ExportedOpening"][];
+            /** Format: date-time */
+            started_at: string;
+            text_gone: boolean;
+            text_until: string | null;
+            with_name: string;
+        };
+        /** ExportedMessage */
+        ExportedMessage: {
+            /** Format: uuid */
+            id: string;
+            is_own: boolean;
+            read_at: string | null;
+            reply_to_message_id: string | null;
+            /** Format: date-time */
+            sent_at: string;
+            text: string;
+        };
+        /** ExportedOpening */
+        ExportedOpening: {
+            /** Format: date-time */
+            at: string;
+            /** @enum {string} */
+            why: "safety" | "payment" | "other";
+        };
+        /** ExportedPayment */
+        ExportedPayment: {
+            amount_rp: number;
+            charged_rp: number;
+            /** Format: date-time */
+            created_at: string;
+            duration_minutes: number;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            purpose: "session" | "extension";
+            reference: string;
+            refunds: components["schemas"]["PaymentRefund"][];
+            review: components["schemas"]["Review"] | null;
+            session_id: string | null;
+            /** @enum {string} */
+            status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded";
+            /** @enum {string} */
+            what_happened: "served" | "searching" | "no_session" | "cut_short" | "unanswered" | "expired" | "abandoned" | "declined";
+        };
+        /** ExportedProfile */
+        ExportedProfile: {
+            /** Format: uuid */
+            id: string;
+            /** Format: date-time */
+            member_since: string;
+            name: string;
+            phone_number: string;
+            /** @enum {string} */
+            role: "customer" | "mitra";
+        };
+        /** ExportedReport */
+        ExportedReport: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: uuid */
+            id: string;
+            note: string | null;
+            /** @enum {string} */
+            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other";
+            /** Format: uuid */
+            session_id: string;
+            /** @enum {string} */
+            status: "received" | "acted" | "no_violation";
+        };
         /** Extension */
         Extension: {
             /** Format: date-time */
@@ -3403,6 +3649,75 @@ export interface components {
             suspended: boolean;
             suspended_at: string | null;
         };
+        /** LeaveByCustomer */
+        LeaveByCustomer: {
+            /** @default false */
+            block: boolean;
+            /** @enum {null|string} */
+            reason_code?: "felt_unsafe" | "emergency" | "technical" | "other" | null;
+            report?: components["schemas"]["NewReport"] | null;
+        };
+        /** LeaveByMitra */
+        LeaveByMitra: {
+            /** @default false */
+            block: boolean;
+            /** @enum {null|string} */
+            reason_code?: "felt_unsafe" | "emergency" | "technical" | "other" | "customer_inappropriate" | null;
+            report?: components["schemas"]["NewReport"] | null;
+        };
+        /** LeftMitraSession */
+        LeftMitraSession: {
+            customer: components["schemas"]["CustomerName"];
+            duration_minutes: number;
+            /** @enum {null|string} */
+            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+            ended_at: string | null;
+            /** Format: date-time */
+            ends_at: string;
+            extended_minutes: number;
+            extension: components["schemas"]["Extension"] | null;
+            /** Format: uuid */
+            id: string;
+            mitra: components["schemas"]["MitraName"];
+            not_stored: components["schemas"]["NotStored"][];
+            /** Format: date-time */
+            server_now: string;
+            /** Format: date-time */
+            started_at: string;
+            /** @enum {string} */
+            status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
+        };
+        /** LeftSession */
+        LeftSession: {
+            duration_minutes: number;
+            /** @enum {null|string} */
+            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+            ended_at: string | null;
+            /** Format: date-time */
+            ends_at: string;
+            extended_minutes: number;
+            extension: components["schemas"]["Extension"] | null;
+            /** Format: uuid */
+            id: string;
+            mitra: components["schemas"]["MitraName"];
+            mitra_connected: boolean;
+            not_stored: components["schemas"]["NotStored"][];
+            /** Format: uuid */
+            payment_id: string;
+            review_possible_at: string | null;
+            /** @enum {null|string} */
+            review_reason: "cut_short" | "mitra_away" | "unanswered" | null;
+            /** Format: date-time */
+            server_now: string;
+            /** Format: date-time */
+            started_at: string;
+            /** @enum {string} */
+            status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
+        };
         /** LinkUse */
         LinkUse: {
             password: string;
@@ -3444,6 +3759,13 @@ export interface components {
             /** Format: uuid */
             session_id: string;
             text: string;
+        };
+        /** MessagePage */
+        MessagePage: {
+            items: components["schemas"]["Message"][];
+            next_cursor: string | null;
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** MitraAnswers */
         MitraAnswers: {
@@ -3490,6 +3812,7 @@ export interface components {
             max_customers: number;
             online: boolean;
             phone_masked: string;
+            ratings: components["schemas"]["RatingCounts"];
             reports: components["schemas"]["ReportsOfPerson"];
             suspended: boolean;
             suspended_at: string | null;
@@ -3597,6 +3920,8 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** MitraSignedIn */
         MitraSignedIn: {
@@ -3648,6 +3973,12 @@ export interface components {
             reply_to_message_id?: string | null;
             text: string;
         };
+        /** NewRating */
+        NewRating: {
+            /** @enum {string} */
+            answer: "helpful" | "neutral" | "uncomfortable";
+            tags?: ("felt_heard" | "kind" | "useful" | "slow" | "distracted" | "judged" | "pushy")[];
+        };
         /** NewReport */
         NewReport: {
             message_ids?: string[];
@@ -3673,6 +4004,12 @@ export interface components {
             server_now: string;
             session_id: string | null;
             suspended_until: string | null;
+        };
+        /** NotStored */
+        NotStored: {
+            code: string;
+            /** @enum {string} */
+            part: "report" | "block";
         };
         /** Offer */
         Offer: {
@@ -3832,11 +4169,6 @@ export interface components {
         /** Page[Report] */
         "Page_curhat.safety.reports.schemas.Report_": {
             items: components["schemas"]["Report"][];
-            next_cursor: string | null;
-        };
-        /** Page[Message] */
-        "Page_curhat.sessions.schemas.Message_": {
-            items: components["schemas"]["Message"][];
             next_cursor: string | null;
         };
         /** Page[MitraSession] */
@@ -4095,6 +4427,46 @@ export interface components {
             suspend_until: string | null;
             /** @enum {string} */
             urgency: "within_15_minutes" | "within_24_hours" | "within_72_hours";
+        };
+        /** Rating */
+        Rating: {
+            /** @enum {string} */
+            answer: "helpful" | "neutral" | "uncomfortable";
+            /** Format: date-time */
+            rated_at: string;
+            /** Format: uuid */
+            session_id: string;
+            tags: ("felt_heard" | "kind" | "useful" | "slow" | "distracted" | "judged" | "pushy")[];
+        };
+        /** RatingCounts */
+        RatingCounts: {
+            helpful: number;
+            neutral: number;
+            tags: {
+                [key: string]: number;
+            };
+            uncomfortable: number;
+        };
+        /** RatingsOfWeeks */
+        RatingsOfWeeks: {
+            /** Format: date */
+            first_day: string;
+            helpful: number;
+            /** Format: date */
+            last_day: string;
+            neutral: number;
+            uncomfortable: number;
+        };
+        /** RatingState */
+        RatingState: {
+            closes_at: string | null;
+            rating: components["schemas"]["Rating"] | null;
+            /** Format: date-time */
+            server_now: string;
+        };
+        /** RatingSums */
+        RatingSums: {
+            items: components["schemas"]["RatingsOfWeeks"][];
         };
         /** RealtimeTicket */
         RealtimeTicket: {
@@ -4412,6 +4784,8 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** SessionDetail */
         SessionDetail: {
@@ -4427,6 +4801,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_trial: boolean;
+            /** @enum {null|string} */
+            leave_reason: "felt_unsafe" | "emergency" | "technical" | "other" | "customer_inappropriate" | "not_given" | null;
             messages_of_customer: number;
             messages_of_mitra: number;
             mitra: components["schemas"]["MitraReference"];
@@ -4463,6 +4839,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_trial: boolean;
+            /** @enum {null|string} */
+            leave_reason: "felt_unsafe" | "emergency" | "technical" | "other" | "customer_inappropriate" | "not_given" | null;
             mitra: components["schemas"]["MitraReference"];
             /** Format: uuid */
             payment_id: string;
@@ -5305,6 +5683,96 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    export_customer_data: {
+        parameters: {
+            query?: {
+                format?: "json" | "html";
+                language?: "id" | "en";
+                zone?: string;
+            };
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code. */
+                "X-Fresh-Code": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                    "text/html": string;
+                };
+            };
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
                     };
                 };
             };
@@ -7812,6 +8280,145 @@ export interface operations {
             };
         };
     };
+    leave_session_by_customer: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LeaveByCustomer"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeftSession"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_customer_messages: {
         parameters: {
             query?: {
@@ -7831,7 +8438,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_curhat.sessions.schemas.Message_"];
+                    "application/json": components["schemas"]["MessagePage"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -7979,6 +8586,323 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "session_ended";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    delete_chat_text: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: chat_runs */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "chat_runs";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_session_rating: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RatingState"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    rate_session: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRating"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rating"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, rating_closed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "rating_closed";
                     };
                 };
             };
@@ -8365,6 +9289,7 @@ export interface operations {
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
+                    "cache-control"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -15974,6 +16899,96 @@ export interface operations {
             };
         };
     };
+    export_mitra_data: {
+        parameters: {
+            query?: {
+                format?: "json" | "html";
+                language?: "id" | "en";
+                zone?: string;
+            };
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code. */
+                "X-Fresh-Code": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                    "text/html": string;
+                };
+            };
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_notices_of_mitra: {
         parameters: {
             query?: {
@@ -16704,6 +17719,76 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "no_push_subscription";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_rating_sums: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RatingSums"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
                     };
                 };
             };
@@ -17733,6 +18818,145 @@ export interface operations {
             };
         };
     };
+    leave_session_by_mitra: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LeaveByMitra"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeftMitraSession"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_mitra_messages: {
         parameters: {
             query?: {
@@ -17752,7 +18976,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_curhat.sessions.schemas.Message_"];
+                    "application/json": components["schemas"]["MessagePage"];
                 };
             };
             /** @description `code`: unauthenticated */
