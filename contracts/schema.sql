@@ -172,7 +172,10 @@ CREATE TABLE customers (
     id uuid NOT NULL,
     call_name text NOT NULL,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
-    CONSTRAINT customers_call_name_check CHECK (((char_length(call_name) >= 1) AND (char_length(call_name) <= 40)))
+    suspended_at timestamp with time zone,
+    suspended_until timestamp with time zone,
+    CONSTRAINT customers_call_name_check CHECK (((char_length(call_name) >= 1) AND (char_length(call_name) <= 40))),
+    CONSTRAINT customers_suspended_until CHECK (((suspended_until IS NULL) OR (suspended_at IS NOT NULL)))
 );
 ALTER TABLE customers ADD CONSTRAINT customers_pkey PRIMARY KEY (id);
 CREATE INDEX customers_by_call_name ON customers USING btree (lower(call_name) text_pattern_ops, created_at DESC, id DESC);
@@ -230,6 +233,17 @@ ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_pkey PRIMARY KEY 
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_approved_by_fkey FOREIGN KEY (approved_by) REFERENCES operators(id);
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_case_id_fkey FOREIGN KEY (case_id) REFERENCES review_cases(id);
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES operators(id);
+
+CREATE TABLE exports (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    begun_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT exports_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text])))
+);
+ALTER TABLE exports ADD CONSTRAINT exports_pkey PRIMARY KEY (id);
+CREATE INDEX exports_by_person ON exports USING btree (user_id, role, begun_at);
+CREATE INDEX exports_by_time ON exports USING btree (begun_at);
 
 CREATE TABLE extensions (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -298,6 +312,28 @@ ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_mitra_id_
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
+CREATE TABLE help_line_versions (
+    version integer NOT NULL,
+    items jsonb NOT NULL,
+    proposed_by uuid,
+    proposed_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    published_by uuid,
+    published_at timestamp with time zone,
+    CONSTRAINT help_line_versions_are_publishable CHECK (is_publishable_help(items)),
+    CONSTRAINT help_line_versions_are_published_by_somebody CHECK (
+CASE
+    WHEN (proposed_by IS NULL) THEN ((published_by IS NULL) AND (published_at IS NOT NULL))
+    ELSE ((published_by IS NULL) = (published_at IS NULL))
+END),
+    CONSTRAINT help_line_versions_need_two_admins CHECK ((published_by <> proposed_by))
+);
+ALTER TABLE help_line_versions ALTER COLUMN version ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE help_line_versions ADD CONSTRAINT help_line_versions_pkey PRIMARY KEY (version);
+CREATE TRIGGER help_line_versions_never_changed BEFORE DELETE OR UPDATE ON help_line_versions FOR EACH ROW EXECUTE FUNCTION keep_help_line_version();
+CREATE TRIGGER help_line_versions_never_emptied BEFORE TRUNCATE ON help_line_versions FOR EACH STATEMENT EXECUTE FUNCTION keep_help_line_version();
+ALTER TABLE help_line_versions ADD CONSTRAINT help_line_versions_proposed_by_fkey FOREIGN KEY (proposed_by) REFERENCES operators(id);
+ALTER TABLE help_line_versions ADD CONSTRAINT help_line_versions_published_by_fkey FOREIGN KEY (published_by) REFERENCES operators(id);
+
 CREATE TABLE hourly_counts (
     began_at timestamp with time zone NOT NULL,
     opened bigint NOT NULL,
@@ -354,6 +390,7 @@ ALTER TABLE messages ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
 CREATE INDEX messages_by_session ON messages USING btree (session_id, id);
 CREATE INDEX messages_unread ON messages USING btree (session_id, sender, id) WHERE (read_at IS NULL);
 CREATE TRIGGER messages_sent_push AFTER INSERT ON messages REFERENCING NEW TABLE AS sent FOR EACH STATEMENT EXECUTE FUNCTION messages_to_push();
+CREATE TRIGGER messages_text_stays AFTER DELETE ON messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION messages_deleted();
 ALTER TABLE messages ADD CONSTRAINT messages_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
 
 CREATE TABLE mitra_hours (
@@ -389,6 +426,7 @@ CREATE TABLE mitras (
     can_take_customer boolean GENERATED ALWAYS AS ((online AND (suspended_at IS NULL) AND (active_sessions < max_customers))),
     break_until timestamp with time zone,
     waiting_since timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    suspended_until timestamp with time zone,
     CONSTRAINT mitras_active_sessions_check CHECK ((active_sessions >= 0)),
     CONSTRAINT mitras_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 40))),
     CONSTRAINT mitras_max_customers_check CHECK (((max_customers >= 1) AND (max_customers <= 20))),
@@ -435,6 +473,29 @@ CREATE TABLE mock_gateway.refunds (
 ALTER TABLE mock_gateway.refunds ADD CONSTRAINT refunds_pkey PRIMARY KEY (key);
 CREATE INDEX refunds_by_payment ON mock_gateway.refunds USING btree (payment_id);
 ALTER TABLE mock_gateway.refunds ADD CONSTRAINT refunds_charge_key_fkey FOREIGN KEY (charge_key) REFERENCES mock_gateway.charges(key);
+
+CREATE TABLE notices (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    report_id uuid,
+    suspended_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    acknowledged_at timestamp with time zone,
+    withdrawn_at timestamp with time zone,
+    CONSTRAINT notices_about_a_report CHECK (((report_id IS NOT NULL) OR (kind = ANY (ARRAY['suspension'::text, 'suspension_lifted'::text])))),
+    CONSTRAINT notices_kind_check CHECK ((kind = ANY (ARRAY['report_acted'::text, 'report_no_violation'::text, 'warning'::text, 'suspension'::text, 'suspension_lifted'::text, 'appeal_upheld'::text, 'appeal_overturned'::text]))),
+    CONSTRAINT notices_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text]))),
+    CONSTRAINT notices_suspended_until CHECK (((suspended_until IS NULL) OR (kind = 'suspension'::text)))
+);
+ALTER TABLE notices ADD CONSTRAINT notices_pkey PRIMARY KEY (id);
+CREATE INDEX notices_by_person ON notices USING btree (user_id, role, id);
+CREATE INDEX notices_by_time ON notices USING btree (created_at);
+CREATE UNIQUE INDEX notices_once ON notices USING btree (report_id, role, kind) WHERE (report_id IS NOT NULL);
+CREATE INDEX notices_to_acknowledge ON notices USING btree (user_id, role) WHERE ((kind = 'warning'::text) AND (acknowledged_at IS NULL) AND (withdrawn_at IS NULL));
+ALTER TABLE notices ADD CONSTRAINT notices_report_id_fkey FOREIGN KEY (report_id) REFERENCES reports(id);
+ALTER TABLE notices ADD CONSTRAINT notices_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
 CREATE TABLE offers (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -650,7 +711,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'break_over'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'break_over'::text, 'notice'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -701,6 +762,44 @@ CREATE TRIGGER push_subscriptions_went AFTER DELETE ON push_subscriptions FOR EA
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_token_digest_fkey FOREIGN KEY (token_digest) REFERENCES access_tokens(digest) ON DELETE CASCADE;
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
+CREATE TABLE rating_sums (
+    mitra_id uuid NOT NULL,
+    begins_on date NOT NULL,
+    ends_on date NOT NULL,
+    helpful integer NOT NULL,
+    neutral integer NOT NULL,
+    uncomfortable integer NOT NULL,
+    customers integer NOT NULL,
+    written_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT rating_sums_begins_on_check CHECK ((EXTRACT(isodow FROM begins_on) = (1)::numeric)),
+    CONSTRAINT rating_sums_ends_on_check CHECK ((EXTRACT(isodow FROM ends_on) = (1)::numeric)),
+    CONSTRAINT rating_sums_helpful_check CHECK ((helpful >= 0)),
+    CONSTRAINT rating_sums_hide_single_ratings CHECK (((((helpful + neutral) + uncomfortable) >= 10) AND (customers >= 5))),
+    CONSTRAINT rating_sums_neutral_check CHECK ((neutral >= 0)),
+    CONSTRAINT rating_sums_of_a_period CHECK ((begins_on < ends_on)),
+    CONSTRAINT rating_sums_uncomfortable_check CHECK ((uncomfortable >= 0))
+);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_mitra_id_ends_on_key UNIQUE (mitra_id, ends_on);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_pkey PRIMARY KEY (mitra_id, begins_on);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+
+CREATE TABLE ratings (
+    session_id uuid NOT NULL,
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    session_ended_at timestamp with time zone NOT NULL,
+    answer text NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    rated_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT ratings_answer_check CHECK ((answer = ANY (ARRAY['helpful'::text, 'neutral'::text, 'uncomfortable'::text]))),
+    CONSTRAINT ratings_in_time CHECK ((rated_at < (session_ended_at + '7 days'::interval))),
+    CONSTRAINT ratings_tags_check CHECK (((cardinality(tags) <= 5) AND (tags <@ ARRAY['felt_heard'::text, 'kind'::text, 'useful'::text, 'slow'::text, 'distracted'::text, 'judged'::text, 'pushy'::text])))
+);
+ALTER TABLE ratings ADD CONSTRAINT ratings_pkey PRIMARY KEY (session_id);
+CREATE INDEX ratings_by_customer ON ratings USING btree (customer_id);
+CREATE INDEX ratings_by_mitra ON ratings USING btree (mitra_id, rated_at);
+ALTER TABLE ratings ADD CONSTRAINT ratings_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
 CREATE TABLE refunds (
     id uuid DEFAULT uuidv7() NOT NULL,
     payment_id uuid NOT NULL,
@@ -727,6 +826,73 @@ CREATE TRIGGER refunds_done_push AFTER UPDATE ON refunds FOR EACH ROW WHEN (((ne
 CREATE CONSTRAINT TRIGGER refunds_refused_have_a_case AFTER UPDATE ON refunds DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'failed'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 ALTER TABLE refunds ADD CONSTRAINT refunds_charge_attempt_id_fkey FOREIGN KEY (charge_attempt_id) REFERENCES charge_attempts(id);
 ALTER TABLE refunds ADD CONSTRAINT refunds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+
+CREATE TABLE reports (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    kind text DEFAULT 'report'::text NOT NULL,
+    session_id uuid NOT NULL,
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    reporter text NOT NULL,
+    reason text,
+    level text,
+    note text,
+    message_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    urgency integer NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    queue_rank integer GENERATED ALWAYS AS (
+CASE
+    WHEN (status = 'decided'::text) THEN 3
+    ELSE urgency
+END) STORED NOT NULL,
+    decision text,
+    decision_note text,
+    suspend_until timestamp with time zone,
+    decided_by uuid,
+    decided_at timestamp with time zone,
+    approved_by uuid,
+    approved_at timestamp with time zone,
+    appeal_text text,
+    appealed_at timestamp with time zone,
+    appeal_decision text,
+    appeal_note text,
+    appeal_decided_by uuid,
+    appeal_decided_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    CONSTRAINT reports_appeal_decision_check CHECK ((appeal_decision = ANY (ARRAY['upheld'::text, 'overturned'::text]))),
+    CONSTRAINT reports_appeal_note_check CHECK (((char_length(appeal_note) >= 1) AND (char_length(appeal_note) <= 1000))),
+    CONSTRAINT reports_appeal_text_check CHECK (((char_length(appeal_text) >= 1) AND (char_length(appeal_text) <= 2000))),
+    CONSTRAINT reports_appeals CHECK ((((appeal_text IS NULL) OR (appealed_at IS NOT NULL)) AND ((appeal_decision IS NULL) = (appeal_decided_by IS NULL)) AND ((appeal_decision IS NULL) = (appeal_decided_at IS NULL)) AND ((appeal_decision IS NULL) OR ((appealed_at IS NOT NULL) AND (appeal_decided_by <> decided_by))) AND ((status = 'appealed'::text) = ((appealed_at IS NOT NULL) AND (appeal_decision IS NULL))))),
+    CONSTRAINT reports_concerns_accuse_nobody CHECK (((kind = 'report'::text) OR (decision IS NULL) OR ((decision = 'no_action'::text) AND (appealed_at IS NULL)))),
+    CONSTRAINT reports_decided CHECK ((((status = 'open'::text) = (decision IS NULL)) AND ((decision IS NULL) = (decision_note IS NULL)) AND ((decision IS NULL) = (decided_by IS NULL)) AND ((decision IS NULL) = (decided_at IS NULL)) AND ((status <> ALL (ARRAY['decided'::text, 'appealed'::text])) OR (closed_at IS NOT NULL)))),
+    CONSTRAINT reports_decision_check CHECK ((decision = ANY (ARRAY['no_action'::text, 'warn'::text, 'suspend'::text]))),
+    CONSTRAINT reports_decision_note_check CHECK (((char_length(decision_note) >= 1) AND (char_length(decision_note) <= 1000))),
+    CONSTRAINT reports_for_good_is_approved CHECK (((approved_by IS NOT NULL) OR (status <> ALL (ARRAY['decided'::text, 'appealed'::text])) OR (decision <> 'suspend'::text) OR (suspend_until IS NOT NULL))),
+    CONSTRAINT reports_kind_check CHECK ((kind = ANY (ARRAY['report'::text, 'concern'::text]))),
+    CONSTRAINT reports_kinds CHECK ((((kind = 'report'::text) = (reason IS NOT NULL)) AND ((kind = 'concern'::text) = (level IS NOT NULL)) AND ((kind = 'report'::text) OR (reporter = 'mitra'::text)))),
+    CONSTRAINT reports_level_check CHECK ((level = ANY (ARRAY['worried'::text, 'danger_now'::text]))),
+    CONSTRAINT reports_message_ids_check CHECK ((cardinality(message_ids) <= 20)),
+    CONSTRAINT reports_note_check CHECK (((char_length(note) >= 1) AND (char_length(note) <= 500))),
+    CONSTRAINT reports_reason_check CHECK ((reason = ANY (ARRAY['sexual'::text, 'threat'::text, 'insult'::text, 'contact'::text, 'money'::text, 'minor'::text, 'danger'::text, 'not_listening'::text, 'other'::text]))),
+    CONSTRAINT reports_reporter_check CHECK ((reporter = ANY (ARRAY['customer'::text, 'mitra'::text]))),
+    CONSTRAINT reports_second_operator CHECK ((((approved_by IS NULL) = (approved_at IS NULL)) AND ((approved_by IS NULL) OR (approved_by <> decided_by)))),
+    CONSTRAINT reports_status_check CHECK ((status = ANY (ARRAY['open'::text, 'awaiting_approval'::text, 'decided'::text, 'appealed'::text]))),
+    CONSTRAINT reports_suspend_until CHECK (((suspend_until IS NULL) OR (decision = 'suspend'::text))),
+    CONSTRAINT reports_urgency_check CHECK ((urgency = ANY (ARRAY[0, 1, 2])))
+);
+ALTER TABLE reports ADD CONSTRAINT reports_pkey PRIMARY KEY (id);
+CREATE INDEX reports_by_customer ON reports USING btree (customer_id, id);
+CREATE INDEX reports_by_mitra ON reports USING btree (mitra_id, id);
+CREATE INDEX reports_by_queue ON reports USING btree (queue_rank, due_at, id);
+CREATE INDEX reports_by_session ON reports USING btree (session_id);
+CREATE UNIQUE INDEX reports_once_per_side ON reports USING btree (session_id, reporter) WHERE (kind = 'report'::text);
+CREATE TRIGGER reports_allowed_steps BEFORE UPDATE OF status, decision, suspend_until, decided_by, decided_at ON reports FOR EACH ROW EXECUTE FUNCTION report_steps();
+ALTER TABLE reports ADD CONSTRAINT reports_appeal_decided_by_fkey FOREIGN KEY (appeal_decided_by) REFERENCES operators(id);
+ALTER TABLE reports ADD CONSTRAINT reports_approved_by_fkey FOREIGN KEY (approved_by) REFERENCES operators(id);
+ALTER TABLE reports ADD CONSTRAINT reports_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES operators(id);
+ALTER TABLE reports ADD CONSTRAINT reports_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
 
 CREATE TABLE requests (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -783,7 +949,7 @@ CREATE TABLE review_cases (
     opened_note text,
     CONSTRAINT review_cases_amount_rp_check CHECK ((amount_rp >= 0)),
     CONSTRAINT review_cases_opened_by_hand CHECK ((((opened_by IS NULL) = (opened_note IS NULL)) AND ((char_length(opened_note) >= 1) AND (char_length(opened_note) <= 1000)))),
-    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text, 'mitra_away'::text, 'unanswered'::text, 'complaint'::text, 'books_differ'::text]))),
+    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text, 'mitra_away'::text, 'unanswered'::text, 'complaint'::text, 'books_differ'::text, 'reported'::text]))),
     CONSTRAINT review_cases_refund_amount CHECK ((((NOT (decision IS DISTINCT FROM 'refund'::text)) = (refund_rp IS NOT NULL)) AND (refund_rp >= 0))),
     CONSTRAINT review_cases_status_check CHECK ((status = ANY (ARRAY['open'::text, 'decided'::text])))
 );
@@ -839,14 +1005,19 @@ CREATE TABLE sessions (
     mitra_away_since timestamp with time zone,
     mitra_back_at timestamp with time zone,
     delivery text,
+    leave_reason text,
+    text_hidden_at timestamp with time zone,
+    text_deleted_at timestamp with time zone,
     CONSTRAINT sessions_delivery CHECK (((delivery IS NULL) OR ((delivery = ANY (ARRAY['delivered'::text, 'cut_short'::text, 'mitra_away'::text, 'unanswered'::text])) AND (status = 'ended'::text) AND ((delivery = 'cut_short'::text) = (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))))),
     CONSTRAINT sessions_end_note_check CHECK (((char_length(end_note) >= 1) AND (char_length(end_note) <= 500))),
     CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['time_up'::text, 'customer_ended'::text, 'mitra_ended'::text, 'mitra_suspended'::text]))),
     CONSTRAINT sessions_ended CHECK (((status = 'ended'::text) = ((ended_at IS NOT NULL) AND (end_reason IS NOT NULL)))),
+    CONSTRAINT sessions_leave_reason CHECK (((leave_reason IS NULL) OR ((leave_reason = ANY (ARRAY['felt_unsafe'::text, 'customer_inappropriate'::text, 'emergency'::text, 'technical'::text, 'other'::text, 'not_given'::text])) AND (end_reason = ANY (ARRAY['customer_ended'::text, 'mitra_ended'::text])) AND (end_note IS NULL) AND ((leave_reason <> ALL (ARRAY['customer_inappropriate'::text, 'not_given'::text])) OR (end_reason = 'mitra_ended'::text))))),
     CONSTRAINT sessions_left_by_their_mitra CHECK (((delivery IS DISTINCT FROM 'mitra_away'::text) OR ((end_reason = 'customer_ended'::text) AND (mitra_away_since IS NOT NULL) AND (mitra_away_since <= (ended_at - '00:01:00'::interval))))),
-    CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL))),
+    CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL) OR (leave_reason IS NOT NULL))),
     CONSTRAINT sessions_not_with_oneself CHECK ((customer_id <> mitra_id)),
-    CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text])))
+    CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text]))),
+    CONSTRAINT sessions_text_of_a_running_chat CHECK (((status = 'ended'::text) OR ((text_hidden_at IS NULL) AND (text_deleted_at IS NULL))))
 );
 ALTER TABLE sessions ADD CONSTRAINT sessions_ended_without_open_extension CHECK (((status = 'active'::text) OR (open_extension_id IS NULL))) NOT VALID;
 ALTER TABLE sessions ADD CONSTRAINT sessions_one_a_pairing UNIQUE (pairing_id);
@@ -863,12 +1034,14 @@ CREATE INDEX sessions_cut_short ON sessions USING btree (end_reason, started_at 
 CREATE UNIQUE INDEX sessions_one_running ON sessions USING btree (customer_id) WHERE (status = 'active'::text);
 CREATE UNIQUE INDEX sessions_one_trial ON sessions USING btree (customer_id) WHERE is_trial;
 CREATE INDEX sessions_running_by_mitra ON sessions USING btree (mitra_id) WHERE (status = 'active'::text);
+CREATE INDEX sessions_with_text ON sessions USING btree (text_hidden_at, ended_at) WHERE ((ended_at IS NOT NULL) AND (text_deleted_at IS NULL));
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 CREATE CONSTRAINT TRIGGER sessions_cut_short_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE CONSTRAINT TRIGGER sessions_not_delivered_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.delivery IS DISTINCT FROM new.delivery) AND (new.delivery = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE TRIGGER sessions_opened AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION session_status_changed();
 CREATE TRIGGER sessions_paid_first BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
 CREATE TRIGGER sessions_step AFTER UPDATE ON sessions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION session_status_changed();
+CREATE TRIGGER sessions_text_deleted AFTER UPDATE OF text_deleted_at ON sessions FOR EACH ROW WHEN ((old.text_deleted_at IS DISTINCT FROM new.text_deleted_at)) EXECUTE FUNCTION session_text_deleted();
 ALTER TABLE sessions ADD CONSTRAINT sessions_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
 ALTER TABLE sessions ADD CONSTRAINT sessions_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey FOREIGN KEY (open_extension_id) REFERENCES extensions(id) NOT VALID;
@@ -915,6 +1088,25 @@ WITH (fillfactor='70');
 ALTER TABLE streams ADD CONSTRAINT streams_pkey PRIMARY KEY (role, user_id);
 ALTER TABLE streams ADD CONSTRAINT streams_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
+CREATE TABLE transcript_requests (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    session_id uuid NOT NULL,
+    requested_by uuid NOT NULL,
+    reason text NOT NULL,
+    requested_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    approved_by uuid,
+    approved_at timestamp with time zone,
+    CONSTRAINT transcript_requests_reason_check CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 500))),
+    CONSTRAINT transcript_requests_second_operator CHECK ((((approved_by IS NULL) = (approved_at IS NULL)) AND ((approved_by IS NULL) OR (approved_by <> requested_by))))
+);
+ALTER TABLE transcript_requests ADD CONSTRAINT transcript_requests_pkey PRIMARY KEY (id);
+CREATE INDEX transcript_requests_by_operator ON transcript_requests USING btree (requested_by, session_id, approved_at);
+CREATE INDEX transcript_requests_by_time ON transcript_requests USING btree (requested_at, id) WHERE (approved_by IS NULL);
+CREATE UNIQUE INDEX transcript_requests_waiting ON transcript_requests USING btree (session_id, requested_by) WHERE (approved_by IS NULL);
+ALTER TABLE transcript_requests ADD CONSTRAINT transcript_requests_approved_by_fkey FOREIGN KEY (approved_by) REFERENCES operators(id);
+ALTER TABLE transcript_requests ADD CONSTRAINT transcript_requests_requested_by_fkey FOREIGN KEY (requested_by) REFERENCES operators(id);
+ALTER TABLE transcript_requests ADD CONSTRAINT transcript_requests_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
 CREATE TABLE what_ifs (
     id uuid DEFAULT uuidv7() NOT NULL,
     asked_by uuid NOT NULL,
@@ -942,6 +1134,11 @@ CREATE INDEX what_ifs_by_time ON what_ifs USING btree (asked_at DESC, id DESC);
 CREATE UNIQUE INDEX what_ifs_one_running ON what_ifs USING btree ((true)) WHERE (status = 'running'::text);
 CREATE INDEX what_ifs_waiting ON what_ifs USING btree (asked_at, id) WHERE (status = 'waiting'::text);
 ALTER TABLE what_ifs ADD CONSTRAINT what_ifs_asked_by_fkey FOREIGN KEY (asked_by) REFERENCES operators(id);
+
+CREATE VIEW held_sessions AS
+ SELECT session_id
+   FROM reports
+  WHERE ((status <> 'decided'::text) OR (closed_at > (curhat_now() - '90 days'::interval)));
 
 CREATE VIEW refused_refunds AS
  SELECT refunds.payment_id,
@@ -1128,6 +1325,8 @@ $$;
 
 CREATE FUNCTION count_mitra_hour(hour_began_at timestamp with time zone) RETURNS TABLE(mitra_id uuid, asked bigint, accepted bigint, rejected bigint, taken bigint, unanswered bigint, accept_seconds double precision)
     LANGUAGE sql STABLE
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
     AS $$
 SELECT requests.mitra_id, count(*), count(*) FILTER (WHERE requests.status = 'accepted'),
     count(*) FILTER (WHERE requests.status = 'rejected'),
@@ -1222,6 +1421,10 @@ BEGIN
     RAISE EXCEPTION '% is append only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
 END $$;
 
+CREATE FUNCTION is_publishable_help(items jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((jsonb_typeof(items) = 'array'::text) AND (SELECT ((count(*) <= 30) AND (count(DISTINCT (listed.item ->> 'id'::text)) = count(*)) AND (count(*) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'step'::text)) >= 1) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) > 0))) >= 3) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) = 0))) = 0) AND (count(DISTINCT lower((listed.item ->> 'provider'::text))) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'line'::text)) >= 2)) FROM jsonb_array_elements(is_publishable_help.items) listed(item)));
+
 CREATE FUNCTION keep_an_active_admin() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1237,6 +1440,19 @@ BEGIN
     RETURN NEW;
 END $$;
 
+CREATE FUNCTION keep_help_line_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.published_at IS NULL AND NEW.published_at IS NOT NULL
+        AND (OLD.version, OLD.items, OLD.proposed_by, OLD.proposed_at)
+            IS NOT DISTINCT FROM (NEW.version, NEW.items, NEW.proposed_by, NEW.proposed_at) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a version of the help lines is only published once, and never changed'
+        USING ERRCODE = 'restrict_violation';
+END $$;
+
 CREATE FUNCTION match_to_push() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1244,6 +1460,21 @@ BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)
     SELECT 'push_match', NEW.id, curhat_now()
     WHERE EXISTS (SELECT 1 FROM push_subscriptions WHERE user_id = NEW.customer_id AND role = 'customer' AND failed_at IS NULL);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION messages_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM held_sessions WHERE session_id IN (SELECT session_id FROM gone)) THEN
+        RAISE EXCEPTION 'the text of a session is held'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'messages_held_text_stays';
+    END IF;
+    IF EXISTS (SELECT 1 FROM sessions WHERE id IN (SELECT session_id FROM gone) AND status = 'active') THEN
+        RAISE EXCEPTION 'the text of a running session cannot be deleted'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'messages_of_a_running_chat_stay';
+    END IF;
     RETURN NULL;
 END $$;
 
@@ -1406,6 +1637,31 @@ BEGIN
     RETURN NEW;
 END $$;
 
+CREATE FUNCTION report_steps() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF (OLD.status, NEW.status) NOT IN (
+        ('open', 'awaiting_approval'), ('open', 'decided'), ('awaiting_approval', 'decided'),
+        ('awaiting_approval', 'open'), ('decided', 'appealed'), ('appealed', 'decided')
+    ) THEN
+        RAISE EXCEPTION 'report % cannot go from % to %', NEW.id, OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'reports_allowed_steps';
+    END IF;
+    IF OLD.decision IS NOT NULL AND NEW.status <> 'open'
+        AND (OLD.decision, OLD.suspend_until, OLD.decided_by, OLD.decided_at)
+            IS DISTINCT FROM (NEW.decision, NEW.suspend_until, NEW.decided_by, NEW.decided_at)
+    THEN
+        RAISE EXCEPTION 'report % is decided', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'reports_decided_once';
+    END IF;
+    IF OLD.appealed_at IS NOT NULL AND NEW.status = 'appealed' THEN
+        RAISE EXCEPTION 'report % has its appeal', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'reports_one_appeal';
+    END IF;
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION request_to_push_again() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1507,6 +1763,25 @@ BEGIN
     END IF;
     INSERT INTO status_changes (payment_id, entity, entity_id, old_status, new_status)
     VALUES (NEW.payment_id, 'session', NEW.id, CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION session_text_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF OLD.text_deleted_at IS NOT NULL THEN
+        RAISE EXCEPTION 'the text of session % is deleted already', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_text_is_deleted_once';
+    END IF;
+    IF EXISTS (SELECT 1 FROM held_sessions WHERE session_id = NEW.id) THEN
+        RAISE EXCEPTION 'the text of session % is held', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_held_text_stays';
+    END IF;
+    IF EXISTS (SELECT 1 FROM messages WHERE session_id = NEW.id) THEN
+        RAISE EXCEPTION 'session % still has messages', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_deleted_text_is_gone';
+    END IF;
     RETURN NULL;
 END $$;
 

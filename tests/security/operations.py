@@ -5,6 +5,7 @@ The operations come from the contract. The entries are written by hand.
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -13,6 +14,10 @@ import msgspec
 
 from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
+from curhat.content.help_lines import service as help_lines
+from curhat.control_center.operators.service import SignedInOperator
+from curhat.control_center.reports import service as report_decisions
+from curhat.control_center.reports.schemas import ReportVerdict
 from curhat.kit.identity import AnyRole, Identity, Role
 from curhat.notebook import service as notebook
 from curhat.notifications.port import BrowserAddress
@@ -20,9 +25,13 @@ from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
 from curhat.pairing.service import Target
 from curhat.safety.blocks import service as blocks
+from curhat.safety.reports import service as reports
+from curhat.safety.reports.schemas import NewReport
+from curhat.safety.reports.states import ReportDecision, ReportReason
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from tests.support.cases import make_failed_search
+from tests.support.fresh_code import fresh_code
 from tests.support.push import Browser
 from tests.support.server import Person
 from tests.support.signed_in import OPERATOR_PASSWORD, RunningServer
@@ -46,6 +55,11 @@ class Operation(msgspec.Struct, frozen=True):
     def needs_key(self) -> bool:
         """Return whether the Idempotency-Key is required."""
         return any(parameter["name"] == "Idempotency-Key" for parameter in self.parameters)
+
+    @property
+    def needs_fresh_code(self) -> bool:
+        """Return whether the operation needs a fresh one-time code."""
+        return any(parameter["name"] == "X-Fresh-Code" for parameter in self.parameters)
 
     @property
     def is_for_development(self) -> bool:
@@ -103,6 +117,7 @@ class Call(msgspec.Struct, frozen=True):
     ids: dict[str, UUID | str] = {}
     query: dict[str, str] = {}
     body: Body | None = None
+    headers: dict[str, str] = {}
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -139,7 +154,8 @@ async def send(
         content = msgspec.json.encode(call.body)
     path = operation.path.format(**call.ids)
     # A browser can send a header in Latin-1, so a header can contain any character up to U+00FF.
-    written = [(name.encode(), value.encode("latin-1")) for name, value in (sent | (headers or {})).items()]
+    sent |= call.headers | (headers or {})
+    written = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
     return await server.http.request(
         operation.method, path, params=call.query, content=content, headers=written
     )
@@ -282,12 +298,47 @@ def _in_session(
     return prepare
 
 
+async def _ended_chat(server: RunningServer) -> Call:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
+    async with server.database.transaction() as tx:
+        await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
+    return Call(await server.person("customer", chat.customer.user_id), {"session_id": chat.id})
+
+
+def _with_fresh_code(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
+    async def prepare(server: RunningServer) -> Call:
+        person = await (server.customer() if role == "customer" else server.mitra())
+        return Call(person, headers=await fresh_code(server, person))
+
+    return prepare
+
+
 async def _message(_server: RunningServer, _session_id: UUID) -> Body:
     return {"client_message_id": "1", "text": "halo"}
 
 
 async def _without_review(_server: RunningServer, _session_id: UUID) -> Body:
     return {"review": False}
+
+
+async def _leave(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"reason_code": "emergency", "report": {"reason": "other", "note": "Dia marah."}, "block": True}
+
+
+async def _rating(server: RunningServer) -> Call:
+    """A call about a chat that has ended, and in which both sides wrote."""
+    call = await _in_session("customer")(server)
+    assert call.caller is not None
+    session_id = call.ids["session_id"]
+    for sender in ("customer", "mitra"):
+        await server.database.execute(
+            "INSERT INTO messages (session_id, sender, client_message_id, text) VALUES ($1, $2, '1', 'halo')",
+            session_id,
+            sender,
+        )
+    async with server.database.transaction() as tx:
+        await sessions.end_by_customer(tx, call.caller.id, UUID(str(session_id)))
+    return msgspec.structs.replace(call, body={"answer": "helpful", "tags": ["kind"]})
 
 
 async def _note(server: RunningServer, session_id: UUID) -> Body:
@@ -526,7 +577,105 @@ async def _session_record(server: RunningServer) -> Call:
 
 async def _transcript(server: RunningServer) -> Call:
     call = await _session_record(server)
-    return Call(call.caller, call.ids, body={"reason": "keluhan"})
+    ground = {"kind": "legal_order"}
+    return Call(call.caller, call.ids, body={"reason": "surat perintah 12/2026", "ground": ground})
+
+
+async def _transcript_request(server: RunningServer) -> Call:
+    call = await _session_record(server)
+    asking = await server.operator("reviewer")
+    request_id = await server.database.fetchval(
+        "INSERT INTO transcript_requests (session_id, requested_by, reason) VALUES ($1, $2, 'keluhan') RETURNING id",
+        call.ids["session_id"],
+        asking.id,
+    )
+    return Call(call.caller, {"transcript_id": request_id})
+
+
+async def _report_of(server: RunningServer, reporter: Role, reason: ReportReason = "insult") -> UUID:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
+    who = chat.customer if reporter == "customer" else chat.mitra
+    async with server.database.transaction() as tx:
+        return (await reports.report(tx, who, chat.id, NewReport(reason))).id
+
+
+async def _report_record(server: RunningServer) -> Call:
+    return Call(await server.operator(), {"report_id": await _report_of(server, "mitra", "danger")})
+
+
+async def _report_decision(server: RunningServer) -> Call:
+    call = await _report_record(server)
+    return Call(call.caller, call.ids, body={"decision": "warn", "note": "kasar"})
+
+
+async def _phone_order(server: RunningServer) -> Call:
+    call = await _report_record(server)
+    return Call(call.caller, call.ids, body={"reason": "ia menyebut rencana"})
+
+
+async def _decided_report(server: RunningServer, reporter: Role, decision: ReportDecision) -> UUID:
+    """Make a report that another operator has decided. Returns the report's id."""
+    report_id = await _report_of(server, reporter)
+    decider = await server.operator("reviewer")
+    async with server.database.transaction() as tx:
+        signed_in = SignedInOperator(
+            decider.id,
+            "decider@example.id",
+            "reviewer",
+            uuid4(),
+            "bearer",
+            totp_enrolled=True,
+            must_change_password=False,
+            known_device_digest=None,
+        )
+        await report_decisions.decide(tx, signed_in, report_id, ReportVerdict(decision, "kasar"), "kasar")
+    return report_id
+
+
+async def _suspension_to_approve(server: RunningServer) -> Call:
+    report_id = await _decided_report(server, "mitra", "suspend")
+    return Call(await server.operator(), {"report_id": report_id}, body={"approved": True})
+
+
+def _notice(role: Role, body: Body | None = None) -> Callable[[RunningServer], Awaitable[Call]]:
+    async def prepare(server: RunningServer) -> Call:
+        await _decided_report(server, "mitra" if role == "customer" else "customer", "warn")
+        notice = await server.database.fetchrow(
+            "SELECT id, user_id FROM notices WHERE role = $1 AND kind = 'warning' ORDER BY id DESC LIMIT 1",
+            role,
+        )
+        assert notice is not None
+        return Call(await server.person(role, notice["user_id"]), {"notice_id": notice["id"]}, body=body)
+
+    return prepare
+
+
+async def _appeal(server: RunningServer) -> Call:
+    call = await _notice("customer")(server)
+    assert call.caller is not None
+    notice_id = UUID(str(call.ids["notice_id"]))
+    async with server.database.transaction() as tx:
+        await reports.appeal(tx, Identity("customer", call.caller.id), notice_id, "itu bercanda")
+    report_id = await server.database.fetchval("SELECT report_id FROM notices WHERE id = $1", notice_id)
+    body = {"decision": "overturned", "note": "benar bercanda"}
+    return Call(await server.operator(), {"report_id": report_id}, body=body)
+
+
+async def _suspension(server: RunningServer) -> Call:
+    until = datetime.now(UTC) + timedelta(days=7)
+    return Call(
+        await server.operator(),
+        {"customer_id": await server.make.customer()},
+        body={"reason": "menghina", "until": until.isoformat()},
+    )
+
+
+async def _new_report(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"reason": "insult", "note": "kasar"}
+
+
+async def _concern(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"level": "danger_now", "note": "ia menyebut rencana"}
 
 
 async def _customer_record(server: RunningServer) -> Call:
@@ -596,6 +745,24 @@ async def _waiting_what_if(server: RunningServer) -> Call:
     return call
 
 
+async def _help_lines(server: RunningServer) -> Call:
+    async with server.database.transaction() as tx:
+        await help_lines.publish_shipped(tx)
+    return Call(None)
+
+
+async def _help_line_proposal(server: RunningServer) -> Call:
+    items = msgspec.to_builtins(help_lines.shipped_items())
+    return Call(await server.operator(), body={"items": items})
+
+
+async def _proposed_help_lines(server: RunningServer) -> Call:
+    other = await server.operator()
+    async with server.database.transaction() as tx:
+        version = await help_lines.propose(tx, other.id, help_lines.shipped_items())
+    return Call(await server.operator(), ids={"version": str(version)})
+
+
 ENTRIES: dict[str, Entry] = {
     "sign_in_operator": Entry("anybody", 200, _login),
     "get_gateway_notice": Entry("anybody", 200, _nobody),
@@ -627,6 +794,15 @@ ENTRIES: dict[str, Entry] = {
     "search_sessions": Entry("operator", 200, _operator),
     "get_session_record": Entry("operator", 200, _session_record),
     "reveal_transcript": Entry("operator", 200, _transcript),
+    "list_transcript_requests": Entry("operator", 200, _operator),
+    "approve_transcript": Entry("operator", 200, _transcript_request),
+    "list_reports": Entry("operator", 200, _operator),
+    "get_report": Entry("operator", 200, _report_record),
+    "decide_report": Entry("operator", 200, _report_decision),
+    "approve_suspension": Entry("operator", 200, _suspension_to_approve),
+    "decide_appeal": Entry("operator", 200, _appeal),
+    "reveal_phone": Entry("operator", 200, _phone_order),
+    "change_customer_suspension": Entry("operator", 200, _suspension),
     "search_customers": Entry("operator", 200, _operator),
     "get_customer_record": Entry("operator", 200, _customer_record),
     "search_mitras": Entry("operator", 200, _operator),
@@ -648,6 +824,10 @@ ENTRIES: dict[str, Entry] = {
     "list_what_ifs": Entry("operator", 200, _operator),
     "get_what_if": Entry("operator", 200, _what_if),
     "cancel_what_if": Entry("operator", 204, _waiting_what_if),
+    "get_help_lines": Entry("anybody", 200, _help_lines),
+    "list_help_line_versions": Entry("operator", 200, _operator),
+    "propose_help_lines": Entry("operator", 201, _help_line_proposal),
+    "publish_help_lines": Entry("operator", 200, _proposed_help_lines),
     "list_operators": Entry("operator", 200, _operator),
     "invite_operator": Entry("operator", 201, _operator_invitation),
     "reset_operator": Entry("operator", 201, _other_operator()),
@@ -694,9 +874,15 @@ ENTRIES: dict[str, Entry] = {
     "get_customer_state": Entry("customer", 200, _customer),
     "list_customer_sessions": Entry("customer", 200, _customer),
     "get_customer_session": Entry("customer", 200, _in_session("customer")),
+    "delete_chat_text": Entry("customer", 204, _ended_chat),
+    "export_customer_data": Entry("customer", 200, _with_fresh_code("customer")),
+    "export_mitra_data": Entry("mitra", 200, _with_fresh_code("mitra")),
     "list_customer_messages": Entry("customer", 200, _in_session("customer")),
     "send_customer_message": Entry("customer", 201, _in_session("customer", _message)),
     "mark_read_by_customer": Entry("customer", 204, _in_session("customer", _mark)),
+    "leave_session_by_customer": Entry("customer", 200, _in_session("customer", _leave)),
+    "rate_session": Entry("customer", 201, _rating),
+    "get_session_rating": Entry("customer", 200, _in_session("customer")),
     "end_session_by_customer": Entry("customer", 200, _in_session("customer", _without_review)),
     "issue_customer_realtime_ticket": Entry("customer", 201, _customer),
     "get_mitra_profile": Entry("mitra", 200, _mitra),
@@ -717,7 +903,20 @@ ENTRIES: dict[str, Entry] = {
     "list_mitra_messages": Entry("mitra", 200, _in_session("mitra")),
     "send_mitra_message": Entry("mitra", 201, _in_session("mitra", _message)),
     "mark_read_by_mitra": Entry("mitra", 204, _in_session("mitra", _mark)),
+    "leave_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _leave)),
+    "list_rating_sums": Entry("mitra", 200, _mitra),
     "end_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _reason)),
+    "report_mitra": Entry("customer", 201, _in_session("customer", _new_report)),
+    "report_customer": Entry("mitra", 201, _in_session("mitra", _new_report)),
+    "raise_concern": Entry("mitra", 201, _in_session("mitra", _concern)),
+    "list_reports_of_customer": Entry("customer", 200, _customer),
+    "list_reports_of_mitra": Entry("mitra", 200, _mitra, admits_suspended=True),
+    "list_notices_of_customer": Entry("customer", 200, _customer),
+    "list_notices_of_mitra": Entry("mitra", 200, _mitra, admits_suspended=True),
+    "acknowledge_notice_of_customer": Entry("customer", 200, _notice("customer")),
+    "acknowledge_notice_of_mitra": Entry("mitra", 200, _notice("mitra"), admits_suspended=True),
+    "appeal_of_customer": Entry("customer", 201, _notice("customer", {"text": "itu bercanda"})),
+    "appeal_of_mitra": Entry("mitra", 201, _notice("mitra", {"text": "itu bercanda"}), admits_suspended=True),
     "issue_mitra_realtime_ticket": Entry("mitra", 201, _mitra),
     "get_customer_push_key": Entry("customer", 200, _customer),
     "get_mitra_push_key": Entry("mitra", 200, _mitra),

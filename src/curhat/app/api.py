@@ -14,15 +14,22 @@ from litestar.routes import HTTPRoute
 from litestar.types import Guard
 
 from curhat.accounts import endpoints as accounts
-from curhat.accounts.guards import customers_and_mitras_only, provide_customer, provide_mitra
+from curhat.accounts.guards import (
+    customers_and_mitras_only,
+    provide_any_mitra,
+    provide_customer,
+    provide_mitra,
+)
 from curhat.accounts.service import Authenticator
 from curhat.app.api_docs import read_api_docs
 from curhat.app.wiring import Services
+from curhat.content.help_lines import endpoints as help_lines
 from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
 from curhat.journeys import block_endpoints as blocks
 from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
+from curhat.journeys import leaving_endpoints as leaving
 from curhat.journeys import work_endpoints as work
 from curhat.kit.errors import BusinessError
 from curhat.kit.http import (
@@ -40,7 +47,10 @@ from curhat.payments import endpoints as payments
 from curhat.payments.mock import endpoints as mock_gateway
 from curhat.presence import endpoints as presence
 from curhat.pricing import endpoints as pricing
+from curhat.privacy.export import endpoints as export
 from curhat.realtime import endpoints as realtime
+from curhat.safety.ratings import endpoints as ratings
+from curhat.safety.reports import endpoints as reports
 from curhat.sessions import endpoints as sessions
 
 # The largest valid body is a chat message of 4,000 characters, each written as a JSON escape.
@@ -48,15 +58,20 @@ MAX_BODY_BYTES = 64 * 1024
 
 ROUTES = [
     *accounts.ROUTES,
+    *help_lines.ROUTES,
     *pricing.ROUTES,
     *presence.ROUTES,
     *payments.ROUTES,
     *journeys.ROUTES,
     *extensions.ROUTES,
+    *leaving.ROUTES,
     *work.ROUTES,
     *blocks.ROUTES,
     *sessions.ROUTES,
+    *ratings.ROUTES,
     *notebook.ROUTES,
+    *export.ROUTES,
+    *reports.ROUTES,
     *realtime.ROUTES,
     *control_center.ROUTES,
     *notifications.ROUTES,
@@ -97,6 +112,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             "push_channels": given(lambda s: s.push_channels),
             "customer": Provide(provide_customer),
             "mitra": Provide(provide_seen_mitra),
+            "any_mitra": Provide(provide_any_mitra),
             "operator": Provide(provide_operator),
         },
         exception_handlers={

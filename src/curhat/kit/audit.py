@@ -43,11 +43,24 @@ AuditAction = Literal[
     "mitra_capacity_changed",
     "mitra_suspended",
     "mitra_suspension_lifted",
+    "customer_suspended",
+    "customer_suspension_lifted",
+    "report_opened",
+    "report_decided",
+    "suspension_approved",
+    "suspension_refused",
+    "appeal_decided",
+    "phone_revealed",
     "person_device_signed_out",
     "person_devices_signed_out",
     "transcript_revealed",
+    "transcript_requested",
+    "transcript_approved",
     "list_exported",
     "what_if_asked",
+    "help_lines_proposed",
+    "help_lines_published",
+    "what_if_cancelled",
     "database_restored",
 ]
 
@@ -59,6 +72,7 @@ ListName = Literal[
     "customers",
     "mitras",
     "mitra-requests",
+    "reports",
     "audit",
 ]
 
@@ -67,6 +81,7 @@ ListName = Literal[
 AuditSubject = Literal[
     "operator",
     "review_case",
+    "report",
     "payment",
     "configuration",
     "customer",
@@ -75,6 +90,7 @@ AuditSubject = Literal[
     "gateway",
     "database",
     "what_if",
+    "help_lines",
     ListName,
 ]
 

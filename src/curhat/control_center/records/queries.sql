@@ -2,6 +2,7 @@
 -- type: payment_status = PaymentStatus from curhat.payments.states
 -- type: session_status = SessionStatus from curhat.sessions.states
 -- type: end_reason = EndReason from curhat.sessions.states
+-- type: leave_reason = LeaveReason from curhat.sessions.states
 -- type: kind = PairingKind from curhat.pairing.states
 -- type: tag = FailureTag from curhat.pairing.states
 -- type: outcome = RequestStatus from curhat.pairing.states
@@ -134,7 +135,7 @@ WITH extension AS (
     SELECT started_at, 10, 'session_started', NULL, NULL, NULL, NULL, NULL, NULL, mitra_id, NULL, id
     FROM sessions WHERE payment_id = @payment_id
     UNION ALL
-    SELECT ended_at, 11, 'session_ended', NULL, NULL, NULL, end_reason, end_note, NULL, mitra_id, NULL, id
+    SELECT ended_at, 11, 'session_ended', NULL, NULL, NULL, end_reason, coalesce(end_note, leave_reason), NULL, mitra_id, NULL, id
     FROM sessions WHERE payment_id = @payment_id AND ended_at IS NOT NULL
     UNION ALL
     SELECT requested_at, 10, 'extension_requested', NULL, NULL, NULL, NULL, NULL, price_rp, NULL, NULL, id
@@ -176,10 +177,11 @@ FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.
 -- name: list_sessions :many
 -- Read chat sessions, newest or oldest first.
 -- row: SessionRow
--- nullable: ended_at, end_reason, end_note, case_id
+-- nullable: ended_at, end_reason, end_note, leave_reason, case_id
 SELECT page.id, page.status AS session_status, page.payment_id, page.customer_id, customers.call_name,
     people.phone_number, page.mitra_id, mitras.display_name AS mitra_display_name, page.duration_minutes,
     page.is_trial, page.started_at, page.ends_at, page.ended_at, page.end_reason, page.end_note,
+    page.leave_reason,
     review_cases.id AS case_id, curhat_now() AS server_now
 FROM (
     SELECT sessions.* FROM sessions
@@ -256,20 +258,40 @@ CROSS JOIN LATERAL (
 ) AS answers
 ORDER BY page.created_at DESC, page.id DESC
 
--- name: find_session :optional
--- Returns no row if there is no such session.
-SELECT id FROM sessions WHERE id = @session_id
+-- name: read_customer_suspension :one
+-- Read the suspension of the customer that is in force.
+-- row: CustomerSuspension
+-- nullable: suspended_at, suspended_until
+SELECT in_force AS suspended, CASE WHEN in_force THEN suspended_at END AS suspended_at,
+    CASE WHEN in_force THEN suspended_until END AS suspended_until
+FROM customers CROSS JOIN LATERAL (
+    SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS in_force
+) AS suspension
+WHERE id = @customer_id
 
--- name: read_messages :many
--- Read the oldest messages of a session, at most @max_messages, oldest first.
--- nullable: read_at
-SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = @session_id ORDER BY id LIMIT @max_messages
+-- name: read_suspension_end :optional
+-- Read until when the suspended mitra is suspended. Null: until an operator lifts the suspension.
+-- nullable: suspended_until
+SELECT suspended_until FROM mitras WHERE id = @mitra_id
+
+-- name: count_reports_of_person :one
+-- Count the reports that this person made, and those about the person: all, those with a sanction that stands, and the
+-- concerns.
+-- row: ReportCounts
+SELECT count(*) FILTER (WHERE kind = 'report' AND reporter = @role) AS made,
+    count(*) FILTER (WHERE kind = 'report' AND reporter <> @role) AS about,
+    count(*) FILTER (
+        WHERE kind = 'report' AND reporter <> @role AND status IN ('decided', 'appealed')
+            AND decision IN ('warn', 'suspend') AND appeal_decision IS DISTINCT FROM 'overturned'
+    ) AS sanctions,
+    count(*) FILTER (WHERE kind = 'concern') AS concerns
+FROM reports WHERE CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END = @user_id
 
 -- name: read_suspension_note :optional
--- Read the audit's text of the mitra's last suspension.
+-- Read the audit's text of the person's last suspension. @suspended is the action of the audit.
 -- nullable: new_value
 SELECT new_value FROM audit_entries
-WHERE subject_id = @mitra_id AND subject = 'mitra' AND action = 'mitra_suspended'
+WHERE subject_id = @user_id AND subject = @role AND action = @suspended
 ORDER BY occurred_at DESC, id DESC LIMIT 1
 
 -- name: total_payments :many

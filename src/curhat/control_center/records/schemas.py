@@ -11,8 +11,9 @@ from curhat.control_center.schemas import CaseStatus, CustomerReference, MitraRe
 from curhat.pairing.states import CloseReason, FailureTag, PairingKind, RequestStatus
 from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
+from curhat.safety.ratings.schemas import RatingCounts
 from curhat.sessions.schemas import WRITTEN
-from curhat.sessions.states import EndReason, ExtensionStatus, SessionStatus
+from curhat.sessions.states import EndReason, ExtensionStatus, LeaveReason, SessionStatus
 
 MAX_REASON_CHARACTERS = 500
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REASON_CHARACTERS, pattern=WRITTEN)]
@@ -63,7 +64,8 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One event in the life of a payment. The `type` determines which fields are set.
 
     `status`: the result. `reason`: the cause, as one of our codes or in the gateway's words. `note`: text that a person
-    wrote. `entity_id`: the id of the payment, attempt, pairing, request, session, extension, case or refund.
+    wrote, or the code of the reason why a member left a chat. `entity_id`: the id of the payment, attempt, pairing,
+    request, session, extension, case or refund.
     """
 
     at: datetime
@@ -152,7 +154,11 @@ class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat session, without its messages. `end_note`: the mitra's reason for ending the session early."""
+    """A chat session, without its messages.
+
+    `leave_reason`: the code that the member gave who left the chat in one press. `end_note`: the mitra's reason in own
+    words, from clients that send one.
+    """
 
     id: UUID
     status: SessionStatus
@@ -166,6 +172,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
     end_reason: EndReason | None
     end_note: str | None
+    leave_reason: LeaveReason | None
     case_id: UUID | None
     server_now: datetime
 
@@ -193,6 +200,33 @@ class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
     open_cases: int
     paid_rp: int
     last_payment_at: datetime | None
+
+
+class ReportsOfPerson(msgspec.Struct, frozen=True):
+    """The numbers of reports: `made` by the person, and `about` the person.
+
+    `sanctions`: reports about the person with a warning or suspension that stands. `concerns`: of mitras about the
+    customer, or raised by the mitra.
+    """
+
+    made: int
+    about: int
+    sanctions: int
+    concerns: int
+
+
+class CustomerDetail(CustomerRecord, frozen=True, kw_only=True):
+    """A customer, with the suspension in force, the numbers of reports, and the given ratings.
+
+    `suspended_until`: null in a suspension means for good.
+    """
+
+    suspended: bool
+    suspended_at: datetime | None
+    suspended_until: datetime | None
+    suspension_reason: str | None
+    reports: ReportsOfPerson
+    ratings: RatingCounts
 
 
 class Acceptance(msgspec.Struct, frozen=True):
@@ -226,9 +260,15 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MitraDetail(MitraRecord, frozen=True, kw_only=True):
-    """A mitra, with the reason of its current suspension. The reason is null if nobody gave one."""
+    """A mitra, with its current suspension, the numbers of reports, and the ratings of its chats.
+
+    `suspension_reason`: null if nobody gave one. `suspended_until`: null in a suspension means until it is lifted.
+    """
 
     suspension_reason: str | None
+    suspended_until: datetime | None
+    reports: ReportsOfPerson
+    ratings: RatingCounts
 
 
 class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
@@ -320,26 +360,3 @@ class MitraChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_customers: Capacity | msgspec.UnsetType = msgspec.UNSET
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
     reason: Reason | msgspec.UnsetType = msgspec.UNSET
-
-
-class TranscriptOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why the operator reads the chat. The audit keeps the reason."""
-
-    reason: Reason
-
-
-class TranscriptMessage(msgspec.Struct, frozen=True):
-    """One message, as it was sent."""
-
-    id: UUID
-    sender: Literal["customer", "mitra"]
-    text: str
-    sent_at: datetime
-    read_at: datetime | None
-
-
-class Transcript(msgspec.Struct, frozen=True):
-    """The messages of a session, oldest first."""
-
-    session_id: UUID
-    messages: list[TranscriptMessage]
