@@ -8,6 +8,7 @@ import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/cha
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { CustomerEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
+import { hasLeft } from '../shared/safety/left';
 import { tabStorage } from '../shared/storage';
 
 export type Payment = Schemas['Payment'];
@@ -331,9 +332,15 @@ class Journey {
   #showSession(session: Session): void {
     this.#reachedStages.set(session.id, STAGES[session.status]);
     if (session.status === 'ended') {
+      if (this.endedSession?.id === session.id) this.endedSession = session;
       if (this.session?.id !== session.id) return;
       this.session = this.chat = this.extension = null;
       this.endedSession = session;
+      return;
+    }
+    // The server does not know yet that the customer has left this chat.
+    if (hasLeft('customer', session.id)) {
+      void import('./leaving').then((leaving) => leaving.sendLeaves()).catch(() => undefined);
       return;
     }
     this.session = session;

@@ -59,22 +59,6 @@ const en: typeof id = {
   },
   end: {
     title: 'End the session early?',
-    text: (name: string) =>
-      `Our team looks at every session that you end early. Only our team reads your reason, not ${isolated(name)}.`,
-    why: 'Why do you end it?',
-    reasons: {
-      mine: 'Something urgent came up for me',
-      technical: 'My network or phone has trouble',
-      help: 'They need more help than a talk',
-      manners: 'Rude or improper language',
-      other: 'Another reason',
-    },
-    detail: 'Tell us a little',
-    detailOptional: 'Anything else (may stay empty)',
-    choose: 'Choose a reason first.',
-    describe: 'Write the reason first.',
-    tooLong: 'Too long: 400 characters at most.',
-    now: 'End the session',
     stay: 'Back to the chat',
   },
   concern: {
@@ -178,6 +162,12 @@ const en: typeof id = {
     change: 'Change the break',
   },
   summary: {
+    ratings: 'What customers say',
+    weeks: (first, last) => `${first} to ${last}`,
+    answers: { helpful: 'It helped', neutral: 'It was okay', uncomfortable: 'It felt wrong' },
+    noRatings: 'Not enough answers to show yet.',
+    ratingsHint:
+      'The numbers appear with ten answers by five customers, without the last seven days. Nobody sees the answer of one person.',
     title: 'Summary',
     today: 'Today',
     week: 'This week',

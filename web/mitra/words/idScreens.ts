@@ -59,22 +59,6 @@ export default {
   },
   end: {
     title: 'Akhiri sesi lebih awal?',
-    text: (name: string) =>
-      `Tim kami memeriksa setiap sesi yang kamu akhiri lebih awal. Alasanmu hanya dibaca tim kami, bukan ${isolated(name)}.`,
-    why: 'Kenapa diakhiri?',
-    reasons: {
-      mine: 'Ada keadaan mendesak di pihakku',
-      technical: 'Jaringan atau HP-ku bermasalah',
-      help: 'Dia perlu bantuan lebih dari sekadar curhat',
-      manners: 'Kata-katanya kasar atau tidak pantas',
-      other: 'Alasan lain',
-    },
-    detail: 'Ceritakan sedikit',
-    detailOptional: 'Tambahan (boleh kosong)',
-    choose: 'Pilih alasannya dulu.',
-    describe: 'Tulis alasannya dulu.',
-    tooLong: 'Terlalu panjang: paling banyak 400 huruf.',
-    now: 'Akhiri sesi',
     stay: 'Kembali ke chat',
   },
   /** The guidance is a draft that a psychologist has not reviewed yet (H.3). */
@@ -185,6 +169,12 @@ export default {
     change: 'Ubah istirahat',
   },
   summary: {
+    ratings: 'Kata pelanggan',
+    weeks: (first: string, last: string) => `${first} sampai ${last}`,
+    answers: { helpful: 'Membantu', neutral: 'Biasa', uncomfortable: 'Tidak nyaman' },
+    noRatings: 'Belum cukup jawaban untuk ditampilkan.',
+    ratingsHint:
+      'Jumlahnya muncul kalau sudah ada sepuluh jawaban dari lima pelanggan, tanpa tujuh hari terakhir. Jawaban satu orang tidak pernah terlihat.',
     title: 'Ringkasan',
     today: 'Hari ini',
     week: 'Minggu ini',
