@@ -740,6 +740,44 @@ CREATE TRIGGER push_subscriptions_went AFTER DELETE ON push_subscriptions FOR EA
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_token_digest_fkey FOREIGN KEY (token_digest) REFERENCES access_tokens(digest) ON DELETE CASCADE;
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
+CREATE TABLE rating_sums (
+    mitra_id uuid NOT NULL,
+    begins_on date NOT NULL,
+    ends_on date NOT NULL,
+    helpful integer NOT NULL,
+    neutral integer NOT NULL,
+    uncomfortable integer NOT NULL,
+    customers integer NOT NULL,
+    written_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT rating_sums_begins_on_check CHECK ((EXTRACT(isodow FROM begins_on) = (1)::numeric)),
+    CONSTRAINT rating_sums_ends_on_check CHECK ((EXTRACT(isodow FROM ends_on) = (1)::numeric)),
+    CONSTRAINT rating_sums_helpful_check CHECK ((helpful >= 0)),
+    CONSTRAINT rating_sums_hide_single_ratings CHECK (((((helpful + neutral) + uncomfortable) >= 10) AND (customers >= 5))),
+    CONSTRAINT rating_sums_neutral_check CHECK ((neutral >= 0)),
+    CONSTRAINT rating_sums_of_a_period CHECK ((begins_on < ends_on)),
+    CONSTRAINT rating_sums_uncomfortable_check CHECK ((uncomfortable >= 0))
+);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_mitra_id_ends_on_key UNIQUE (mitra_id, ends_on);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_pkey PRIMARY KEY (mitra_id, begins_on);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+
+CREATE TABLE ratings (
+    session_id uuid NOT NULL,
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    session_ended_at timestamp with time zone NOT NULL,
+    answer text NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    rated_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT ratings_answer_check CHECK ((answer = ANY (ARRAY['helpful'::text, 'neutral'::text, 'uncomfortable'::text]))),
+    CONSTRAINT ratings_in_time CHECK ((rated_at < (session_ended_at + '7 days'::interval))),
+    CONSTRAINT ratings_tags_check CHECK (((cardinality(tags) <= 5) AND (tags <@ ARRAY['felt_heard'::text, 'kind'::text, 'useful'::text, 'slow'::text, 'distracted'::text, 'judged'::text, 'pushy'::text])))
+);
+ALTER TABLE ratings ADD CONSTRAINT ratings_pkey PRIMARY KEY (session_id);
+CREATE INDEX ratings_by_customer ON ratings USING btree (customer_id);
+CREATE INDEX ratings_by_mitra ON ratings USING btree (mitra_id, rated_at);
+ALTER TABLE ratings ADD CONSTRAINT ratings_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
 CREATE TABLE refunds (
     id uuid DEFAULT uuidv7() NOT NULL,
     payment_id uuid NOT NULL,
@@ -945,14 +983,16 @@ CREATE TABLE sessions (
     mitra_away_since timestamp with time zone,
     mitra_back_at timestamp with time zone,
     delivery text,
+    leave_reason text,
     text_hidden_at timestamp with time zone,
     text_deleted_at timestamp with time zone,
     CONSTRAINT sessions_delivery CHECK (((delivery IS NULL) OR ((delivery = ANY (ARRAY['delivered'::text, 'cut_short'::text, 'mitra_away'::text, 'unanswered'::text])) AND (status = 'ended'::text) AND ((delivery = 'cut_short'::text) = (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))))),
     CONSTRAINT sessions_end_note_check CHECK (((char_length(end_note) >= 1) AND (char_length(end_note) <= 500))),
     CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['time_up'::text, 'customer_ended'::text, 'mitra_ended'::text, 'mitra_suspended'::text]))),
     CONSTRAINT sessions_ended CHECK (((status = 'ended'::text) = ((ended_at IS NOT NULL) AND (end_reason IS NOT NULL)))),
+    CONSTRAINT sessions_leave_reason CHECK (((leave_reason IS NULL) OR ((leave_reason = ANY (ARRAY['felt_unsafe'::text, 'customer_inappropriate'::text, 'emergency'::text, 'technical'::text, 'other'::text, 'not_given'::text])) AND (end_reason = ANY (ARRAY['customer_ended'::text, 'mitra_ended'::text])) AND (end_note IS NULL) AND ((leave_reason <> ALL (ARRAY['customer_inappropriate'::text, 'not_given'::text])) OR (end_reason = 'mitra_ended'::text))))),
     CONSTRAINT sessions_left_by_their_mitra CHECK (((delivery IS DISTINCT FROM 'mitra_away'::text) OR ((end_reason = 'customer_ended'::text) AND (mitra_away_since IS NOT NULL) AND (mitra_away_since <= (ended_at - '00:01:00'::interval))))),
-    CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL))),
+    CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL) OR (leave_reason IS NOT NULL))),
     CONSTRAINT sessions_not_with_oneself CHECK ((customer_id <> mitra_id)),
     CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text]))),
     CONSTRAINT sessions_text_of_a_running_chat CHECK (((status = 'ended'::text) OR ((text_hidden_at IS NULL) AND (text_deleted_at IS NULL))))

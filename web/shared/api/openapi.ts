@@ -659,6 +659,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/client/sessions/{session_id}/leave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * LeaveSessionByCustomer
+         * @description Leave the chat: end it, and report and block the bestie if wanted, in one step.
+         *
+         *     The chat ends even if the report or the block is refused: `not_stored` names the refused part. A chat that is over
+         *     already is answered as it ended, and the report and the block are stored.
+         */
+        post: operations["leave_session_by_customer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/sessions/{session_id}/messages": {
         parameters: {
             query?: never;
@@ -685,6 +708,30 @@ export interface paths {
          *     decision.
          */
         delete: operations["delete_chat_text"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/sessions/{session_id}/rating": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetSessionRating
+         * @description Return the customer's own rating of a chat, and whether the chat can be rated now.
+         */
+        get: operations["get_session_rating"];
+        put?: never;
+        /**
+         * RateSession
+         * @description Say how a chat was, for 7 days after it. A later answer replaces the earlier one (T.6).
+         */
+        post: operations["rate_session"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2530,6 +2577,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/ratings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListRatingSums
+         * @description Return sums of the ratings of the mitra's chats, by weeks of Asia/Jakarta, newest first (T.6).
+         */
+        get: operations["list_rating_sums"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/realtime-ticket": {
         parameters: {
             query?: never;
@@ -2726,6 +2793,29 @@ export interface paths {
          * @description End the chat before its time, with a reason. An operator reviews the chat (X.8).
          */
         post: operations["end_session_by_mitra"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/sessions/{session_id}/leave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * LeaveSessionByMitra
+         * @description Leave the chat: end it, and report and block the customer if wanted, in one step. An operator reviews the chat.
+         *
+         *     The chat ends even if the report or the block is refused: `not_stored` names the refused part. A chat that is over
+         *     already is answered as it ended, and the report and the block are stored.
+         */
+        post: operations["leave_session_by_mitra"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3119,6 +3209,7 @@ export interface components {
             paid_rp: number;
             payments: number;
             phone_masked: string;
+            ratings: components["schemas"]["RatingCounts"];
             reports: components["schemas"]["ReportsOfPerson"];
             sessions: number;
             suspended: boolean;
@@ -3558,6 +3649,75 @@ export interface components {
             suspended: boolean;
             suspended_at: string | null;
         };
+        /** LeaveByCustomer */
+        LeaveByCustomer: {
+            /** @default false */
+            block: boolean;
+            /** @enum {null|string} */
+            reason_code?: "felt_unsafe" | "emergency" | "technical" | "other" | null;
+            report?: components["schemas"]["NewReport"] | null;
+        };
+        /** LeaveByMitra */
+        LeaveByMitra: {
+            /** @default false */
+            block: boolean;
+            /** @enum {null|string} */
+            reason_code?: "felt_unsafe" | "emergency" | "technical" | "other" | "customer_inappropriate" | null;
+            report?: components["schemas"]["NewReport"] | null;
+        };
+        /** LeftMitraSession */
+        LeftMitraSession: {
+            customer: components["schemas"]["CustomerName"];
+            duration_minutes: number;
+            /** @enum {null|string} */
+            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+            ended_at: string | null;
+            /** Format: date-time */
+            ends_at: string;
+            extended_minutes: number;
+            extension: components["schemas"]["Extension"] | null;
+            /** Format: uuid */
+            id: string;
+            mitra: components["schemas"]["MitraName"];
+            not_stored: components["schemas"]["NotStored"][];
+            /** Format: date-time */
+            server_now: string;
+            /** Format: date-time */
+            started_at: string;
+            /** @enum {string} */
+            status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
+        };
+        /** LeftSession */
+        LeftSession: {
+            duration_minutes: number;
+            /** @enum {null|string} */
+            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+            ended_at: string | null;
+            /** Format: date-time */
+            ends_at: string;
+            extended_minutes: number;
+            extension: components["schemas"]["Extension"] | null;
+            /** Format: uuid */
+            id: string;
+            mitra: components["schemas"]["MitraName"];
+            mitra_connected: boolean;
+            not_stored: components["schemas"]["NotStored"][];
+            /** Format: uuid */
+            payment_id: string;
+            review_possible_at: string | null;
+            /** @enum {null|string} */
+            review_reason: "cut_short" | "mitra_away" | "unanswered" | null;
+            /** Format: date-time */
+            server_now: string;
+            /** Format: date-time */
+            started_at: string;
+            /** @enum {string} */
+            status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
+        };
         /** LinkUse */
         LinkUse: {
             password: string;
@@ -3652,6 +3812,7 @@ export interface components {
             max_customers: number;
             online: boolean;
             phone_masked: string;
+            ratings: components["schemas"]["RatingCounts"];
             reports: components["schemas"]["ReportsOfPerson"];
             suspended: boolean;
             suspended_at: string | null;
@@ -3812,6 +3973,12 @@ export interface components {
             reply_to_message_id?: string | null;
             text: string;
         };
+        /** NewRating */
+        NewRating: {
+            /** @enum {string} */
+            answer: "helpful" | "neutral" | "uncomfortable";
+            tags?: ("felt_heard" | "kind" | "useful" | "slow" | "distracted" | "judged" | "pushy")[];
+        };
         /** NewReport */
         NewReport: {
             message_ids?: string[];
@@ -3837,6 +4004,12 @@ export interface components {
             server_now: string;
             session_id: string | null;
             suspended_until: string | null;
+        };
+        /** NotStored */
+        NotStored: {
+            code: string;
+            /** @enum {string} */
+            part: "report" | "block";
         };
         /** Offer */
         Offer: {
@@ -4255,6 +4428,46 @@ export interface components {
             /** @enum {string} */
             urgency: "within_15_minutes" | "within_24_hours" | "within_72_hours";
         };
+        /** Rating */
+        Rating: {
+            /** @enum {string} */
+            answer: "helpful" | "neutral" | "uncomfortable";
+            /** Format: date-time */
+            rated_at: string;
+            /** Format: uuid */
+            session_id: string;
+            tags: ("felt_heard" | "kind" | "useful" | "slow" | "distracted" | "judged" | "pushy")[];
+        };
+        /** RatingCounts */
+        RatingCounts: {
+            helpful: number;
+            neutral: number;
+            tags: {
+                [key: string]: number;
+            };
+            uncomfortable: number;
+        };
+        /** RatingsOfWeeks */
+        RatingsOfWeeks: {
+            /** Format: date */
+            first_day: string;
+            helpful: number;
+            /** Format: date */
+            last_day: string;
+            neutral: number;
+            uncomfortable: number;
+        };
+        /** RatingState */
+        RatingState: {
+            closes_at: string | null;
+            rating: components["schemas"]["Rating"] | null;
+            /** Format: date-time */
+            server_now: string;
+        };
+        /** RatingSums */
+        RatingSums: {
+            items: components["schemas"]["RatingsOfWeeks"][];
+        };
         /** RealtimeTicket */
         RealtimeTicket: {
             /** Format: date-time */
@@ -4588,6 +4801,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_trial: boolean;
+            /** @enum {null|string} */
+            leave_reason: "felt_unsafe" | "emergency" | "technical" | "other" | "customer_inappropriate" | "not_given" | null;
             messages_of_customer: number;
             messages_of_mitra: number;
             mitra: components["schemas"]["MitraReference"];
@@ -4624,6 +4839,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_trial: boolean;
+            /** @enum {null|string} */
+            leave_reason: "felt_unsafe" | "emergency" | "technical" | "other" | "customer_inappropriate" | "not_given" | null;
             mitra: components["schemas"]["MitraReference"];
             /** Format: uuid */
             payment_id: string;
@@ -8063,6 +8280,145 @@ export interface operations {
             };
         };
     };
+    leave_session_by_customer: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LeaveByCustomer"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeftSession"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_customer_messages: {
         parameters: {
             query?: {
@@ -8348,6 +8704,229 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "chat_runs";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_session_rating: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RatingState"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    rate_session: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRating"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rating"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, rating_closed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "rating_closed";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
                     };
                 };
             };
@@ -17171,6 +17750,76 @@ export interface operations {
             };
         };
     };
+    list_rating_sums: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RatingSums"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     issue_mitra_realtime_ticket: {
         parameters: {
             query?: never;
@@ -18114,6 +18763,145 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    leave_session_by_mitra: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LeaveByMitra"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeftMitraSession"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused";
                     };
                 };
             };
