@@ -3021,6 +3021,11 @@ export interface components {
         Availability: {
             available: boolean;
         };
+        /** BlocksOfPerson */
+        BlocksOfPerson: {
+            about: number;
+            made: number;
+        };
         /** BookDifference */
         BookDifference: {
             /** @enum {string} */
@@ -3199,6 +3204,7 @@ export interface components {
         };
         /** CustomerDetail */
         CustomerDetail: {
+            blocks: components["schemas"]["BlocksOfPerson"];
             call_name: string;
             /** Format: date-time */
             created_at: string;
@@ -3802,6 +3808,7 @@ export interface components {
         MitraDetail: {
             acceptance: components["schemas"]["Acceptance"];
             active_sessions: number;
+            blocks: components["schemas"]["BlocksOfPerson"];
             connected: boolean | null;
             /** Format: date-time */
             created_at: string;
