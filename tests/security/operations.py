@@ -14,6 +14,7 @@ import msgspec
 
 from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
+from curhat.content.help_lines import service as help_lines
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.reports import service as report_decisions
 from curhat.control_center.reports.schemas import ReportVerdict
@@ -728,6 +729,24 @@ async def _waiting_what_if(server: RunningServer) -> Call:
     return call
 
 
+async def _help_lines(server: RunningServer) -> Call:
+    async with server.database.transaction() as tx:
+        await help_lines.publish_shipped(tx)
+    return Call(None)
+
+
+async def _help_line_proposal(server: RunningServer) -> Call:
+    items = msgspec.to_builtins(help_lines.shipped_items())
+    return Call(await server.operator(), body={"items": items})
+
+
+async def _proposed_help_lines(server: RunningServer) -> Call:
+    other = await server.operator()
+    async with server.database.transaction() as tx:
+        version = await help_lines.propose(tx, other.id, help_lines.shipped_items())
+    return Call(await server.operator(), ids={"version": str(version)})
+
+
 ENTRIES: dict[str, Entry] = {
     "sign_in_operator": Entry("anybody", 200, _login),
     "get_gateway_notice": Entry("anybody", 200, _nobody),
@@ -789,6 +808,10 @@ ENTRIES: dict[str, Entry] = {
     "list_what_ifs": Entry("operator", 200, _operator),
     "get_what_if": Entry("operator", 200, _what_if),
     "cancel_what_if": Entry("operator", 204, _waiting_what_if),
+    "get_help_lines": Entry("anybody", 200, _help_lines),
+    "list_help_line_versions": Entry("operator", 200, _operator),
+    "propose_help_lines": Entry("operator", 201, _help_line_proposal),
+    "publish_help_lines": Entry("operator", 200, _proposed_help_lines),
     "list_operators": Entry("operator", 200, _operator),
     "invite_operator": Entry("operator", 201, _operator_invitation),
     "reset_operator": Entry("operator", 201, _other_operator()),
