@@ -255,7 +255,7 @@ async def _report_appeal(page: Page) -> None:
 
 
 async def _report_approval(page: Page) -> None:
-    await page.locator("section .danger").click()
+    await page.locator("section .danger").first.click()
 
 
 async def _configuration(page: Page) -> None:
