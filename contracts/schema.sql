@@ -234,6 +234,17 @@ ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_approved_by_fkey 
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_case_id_fkey FOREIGN KEY (case_id) REFERENCES review_cases(id);
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES operators(id);
 
+CREATE TABLE exports (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    begun_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT exports_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text])))
+);
+ALTER TABLE exports ADD CONSTRAINT exports_pkey PRIMARY KEY (id);
+CREATE INDEX exports_by_person ON exports USING btree (user_id, role, begun_at);
+CREATE INDEX exports_by_time ON exports USING btree (begun_at);
+
 CREATE TABLE extensions (
     id uuid DEFAULT uuidv7() NOT NULL,
     session_id uuid NOT NULL,
@@ -357,6 +368,7 @@ ALTER TABLE messages ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
 CREATE INDEX messages_by_session ON messages USING btree (session_id, id);
 CREATE INDEX messages_unread ON messages USING btree (session_id, sender, id) WHERE (read_at IS NULL);
 CREATE TRIGGER messages_sent_push AFTER INSERT ON messages REFERENCING NEW TABLE AS sent FOR EACH STATEMENT EXECUTE FUNCTION messages_to_push();
+CREATE TRIGGER messages_text_stays AFTER DELETE ON messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION messages_deleted();
 ALTER TABLE messages ADD CONSTRAINT messages_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
 
 CREATE TABLE mitra_hours (
@@ -457,6 +469,7 @@ CREATE TABLE notices (
 );
 ALTER TABLE notices ADD CONSTRAINT notices_pkey PRIMARY KEY (id);
 CREATE INDEX notices_by_person ON notices USING btree (user_id, role, id);
+CREATE INDEX notices_by_time ON notices USING btree (created_at);
 CREATE UNIQUE INDEX notices_once ON notices USING btree (report_id, role, kind) WHERE (report_id IS NOT NULL);
 CREATE INDEX notices_to_acknowledge ON notices USING btree (user_id, role) WHERE ((kind = 'warning'::text) AND (acknowledged_at IS NULL) AND (withdrawn_at IS NULL));
 ALTER TABLE notices ADD CONSTRAINT notices_report_id_fkey FOREIGN KEY (report_id) REFERENCES reports(id);
@@ -971,6 +984,8 @@ CREATE TABLE sessions (
     mitra_back_at timestamp with time zone,
     delivery text,
     leave_reason text,
+    text_hidden_at timestamp with time zone,
+    text_deleted_at timestamp with time zone,
     CONSTRAINT sessions_delivery CHECK (((delivery IS NULL) OR ((delivery = ANY (ARRAY['delivered'::text, 'cut_short'::text, 'mitra_away'::text, 'unanswered'::text])) AND (status = 'ended'::text) AND ((delivery = 'cut_short'::text) = (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))))),
     CONSTRAINT sessions_end_note_check CHECK (((char_length(end_note) >= 1) AND (char_length(end_note) <= 500))),
     CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['time_up'::text, 'customer_ended'::text, 'mitra_ended'::text, 'mitra_suspended'::text]))),
@@ -979,7 +994,8 @@ CREATE TABLE sessions (
     CONSTRAINT sessions_left_by_their_mitra CHECK (((delivery IS DISTINCT FROM 'mitra_away'::text) OR ((end_reason = 'customer_ended'::text) AND (mitra_away_since IS NOT NULL) AND (mitra_away_since <= (ended_at - '00:01:00'::interval))))),
     CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL) OR (leave_reason IS NOT NULL))),
     CONSTRAINT sessions_not_with_oneself CHECK ((customer_id <> mitra_id)),
-    CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text])))
+    CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text]))),
+    CONSTRAINT sessions_text_of_a_running_chat CHECK (((status = 'ended'::text) OR ((text_hidden_at IS NULL) AND (text_deleted_at IS NULL))))
 );
 ALTER TABLE sessions ADD CONSTRAINT sessions_ended_without_open_extension CHECK (((status = 'active'::text) OR (open_extension_id IS NULL))) NOT VALID;
 ALTER TABLE sessions ADD CONSTRAINT sessions_one_a_pairing UNIQUE (pairing_id);
@@ -996,12 +1012,14 @@ CREATE INDEX sessions_cut_short ON sessions USING btree (end_reason, started_at 
 CREATE UNIQUE INDEX sessions_one_running ON sessions USING btree (customer_id) WHERE (status = 'active'::text);
 CREATE UNIQUE INDEX sessions_one_trial ON sessions USING btree (customer_id) WHERE is_trial;
 CREATE INDEX sessions_running_by_mitra ON sessions USING btree (mitra_id) WHERE (status = 'active'::text);
+CREATE INDEX sessions_with_text ON sessions USING btree (text_hidden_at, ended_at) WHERE ((ended_at IS NOT NULL) AND (text_deleted_at IS NULL));
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 CREATE CONSTRAINT TRIGGER sessions_cut_short_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE CONSTRAINT TRIGGER sessions_not_delivered_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.delivery IS DISTINCT FROM new.delivery) AND (new.delivery = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE TRIGGER sessions_opened AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION session_status_changed();
 CREATE TRIGGER sessions_paid_first BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
 CREATE TRIGGER sessions_step AFTER UPDATE ON sessions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION session_status_changed();
+CREATE TRIGGER sessions_text_deleted AFTER UPDATE OF text_deleted_at ON sessions FOR EACH ROW WHEN ((old.text_deleted_at IS DISTINCT FROM new.text_deleted_at)) EXECUTE FUNCTION session_text_deleted();
 ALTER TABLE sessions ADD CONSTRAINT sessions_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
 ALTER TABLE sessions ADD CONSTRAINT sessions_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey FOREIGN KEY (open_extension_id) REFERENCES extensions(id) NOT VALID;
@@ -1285,6 +1303,8 @@ $$;
 
 CREATE FUNCTION count_mitra_hour(hour_began_at timestamp with time zone) RETURNS TABLE(mitra_id uuid, asked bigint, accepted bigint, rejected bigint, taken bigint, unanswered bigint, accept_seconds double precision)
     LANGUAGE sql STABLE
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
     AS $$
 SELECT requests.mitra_id, count(*), count(*) FILTER (WHERE requests.status = 'accepted'),
     count(*) FILTER (WHERE requests.status = 'rejected'),
@@ -1401,6 +1421,21 @@ BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)
     SELECT 'push_match', NEW.id, curhat_now()
     WHERE EXISTS (SELECT 1 FROM push_subscriptions WHERE user_id = NEW.customer_id AND role = 'customer' AND failed_at IS NULL);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION messages_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM held_sessions WHERE session_id IN (SELECT session_id FROM gone)) THEN
+        RAISE EXCEPTION 'the text of a session is held'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'messages_held_text_stays';
+    END IF;
+    IF EXISTS (SELECT 1 FROM sessions WHERE id IN (SELECT session_id FROM gone) AND status = 'active') THEN
+        RAISE EXCEPTION 'the text of a running session cannot be deleted'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'messages_of_a_running_chat_stay';
+    END IF;
     RETURN NULL;
 END $$;
 
@@ -1689,6 +1724,25 @@ BEGIN
     END IF;
     INSERT INTO status_changes (payment_id, entity, entity_id, old_status, new_status)
     VALUES (NEW.payment_id, 'session', NEW.id, CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION session_text_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF OLD.text_deleted_at IS NOT NULL THEN
+        RAISE EXCEPTION 'the text of session % is deleted already', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_text_is_deleted_once';
+    END IF;
+    IF EXISTS (SELECT 1 FROM held_sessions WHERE session_id = NEW.id) THEN
+        RAISE EXCEPTION 'the text of session % is held', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_held_text_stays';
+    END IF;
+    IF EXISTS (SELECT 1 FROM messages WHERE session_id = NEW.id) THEN
+        RAISE EXCEPTION 'session % still has messages', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_deleted_text_is_gone';
+    END IF;
     RETURN NULL;
 END $$;
 

@@ -47,10 +47,15 @@ from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from curhat.presence import service as presence
 from curhat.presence import store
+from curhat.privacy.export import queries as export_queries
+from curhat.privacy.export import service as export_service
+from curhat.privacy.export import writers
+from curhat.privacy.retention import queries as retention_queries
 from curhat.realtime import hub
 from curhat.realtime import queries as realtime
 from curhat.safety.ratings import queries as rating_queries
 from curhat.safety.ratings import states as rating_states
+from curhat.safety.reports import queries as reports
 from curhat.sessions import absences, extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
@@ -124,6 +129,9 @@ LOCKED_SESSION = (
     "::test_a_locked_session_delays_only_its_own_messages_and_keeps_their_order"
 )
 WORKER = "tests/integration/test_worker.py"
+RETENTION = "tests/integration/test_retention.py"
+RETENTION_SCHEDULES = "tests/simulation/test_retention_schedules.py"
+EXPORT = "tests/journeys/test_export.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
 SOCKETS = "tests/integration/test_realtime_sockets.py"
@@ -1866,6 +1874,104 @@ BUGS: tuple[Bug, ...] = (
         in_statement(
             rating_queries, "read_next_beginning", "SELECT max(ends_on) FROM", "SELECT min(begins_on) FROM"
         ),
+    ),
+    # How long text is kept, and exports (P.6, P.7, invariant 14).
+    Bug(
+        "held text is destroyed, and the database allows it",
+        [RETENTION_SCHEDULES],
+        in_function(session_service, "destroy_text", "if session_id not in held", "if session_id"),
+        schema="DROP TRIGGER messages_text_stays ON messages; DROP TRIGGER sessions_text_deleted ON sessions",
+    ),
+    Bug(
+        "the database lets the messages of a held session be deleted",
+        [RETENTION],
+        schema="DROP TRIGGER messages_text_stays ON messages",
+    ),
+    Bug(
+        "the database lets the text of a held session count as deleted",
+        [RETENTION],
+        schema="DROP TRIGGER sessions_text_deleted ON sessions",
+    ),
+    Bug(
+        "text is held only until the decision",
+        [RETENTION],
+        schema="CREATE OR REPLACE VIEW held_sessions AS SELECT session_id FROM reports WHERE status <> 'decided'",
+    ),
+    Bug(
+        "a report holds a text that was destroyed while the report waited",
+        [RETENTION],
+        in_statement(reports, "lock_session", "text_deleted_at IS NULL AND", ""),
+    ),
+    Bug(
+        "overdue text stays",
+        [RETENTION_SCHEDULES],
+        in_statement(
+            sessions, "lock_due_texts", "months => @kept_months", "months => 2 * @kept_months::integer"
+        ),
+    ),
+    Bug(
+        "text goes a day too early",
+        [RETENTION],
+        in_statement(
+            sessions, "lock_due_texts", "months => @kept_months", "months => @kept_months, days => -1"
+        ),
+    ),
+    Bug(
+        "the text of a deleted chat goes before its mitra could report it",
+        [RETENTION],
+        in_statement(
+            sessions,
+            "lock_due_texts",
+            "hours => @reportable_hours",
+            "hours => @reportable_hours::integer - 1",
+        ),
+    ),
+    Bug(
+        "the text of a deleted chat stays",
+        [RETENTION_SCHEDULES],
+        in_statement(
+            sessions, "lock_due_texts", "text_hidden_at IS NOT NULL", "text_hidden_at IS NOT NULL AND false"
+        ),
+    ),
+    Bug(
+        "a deleted chat stays readable until its text is destroyed",
+        [RETENTION_SCHEDULES],
+        in_statement(sessions, "find_text", "OR sessions.text_hidden_at IS NOT NULL", ""),
+    ),
+    Bug(
+        "a mitra reads a chat for longer than 30 days",
+        [RETENTION],
+        in_statement(sessions, "find_text", "OR (@role = 'mitra' AND", "OR (@role = 'nobody' AND"),
+    ),
+    Bug(
+        "a report stays for longer than 24 months",
+        [RETENTION],
+        in_statement(retention_queries, "prune_reports", "queue_rank = 3", "queue_rank = 4"),
+    ),
+    Bug(
+        "an export goes on after its person has signed out",
+        [EXPORT],
+        in_statement(export_queries, "is_signed_in", "AND revoked_at IS NULL", ""),
+    ),
+    Bug(
+        "an export has the reports of the other side",
+        [EXPORT],
+        in_statement(export_queries, "list_own_reports", "AND reporter = @role", "AND @role <> ''"),
+    ),
+    Bug(
+        "an export tells of an opening while its report waits for a decision",
+        [EXPORT],
+        in_statement(export_queries, "list_openings", "reports.status <> 'decided'", "false"),
+    ),
+    Bug(
+        "a person makes four exports a day",
+        [EXPORT],
+        in_module(export_service, "MAX_EXPORTS_PER_DAY", 4),
+    ),
+    Bug(
+        "the page of an export shows a text as markup",
+        [EXPORT],
+        in_function(writers.HtmlWriter, "_message", "{escape(message.text)}", "{message.text}"),
     ),
 )
 

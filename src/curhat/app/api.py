@@ -45,6 +45,7 @@ from curhat.payments import endpoints as payments
 from curhat.payments.mock import endpoints as mock_gateway
 from curhat.presence import endpoints as presence
 from curhat.pricing import endpoints as pricing
+from curhat.privacy.export import endpoints as export
 from curhat.realtime import endpoints as realtime
 from curhat.safety.ratings import endpoints as ratings
 from curhat.safety.reports import endpoints as reports
@@ -65,6 +66,7 @@ ROUTES = [
     *sessions.ROUTES,
     *ratings.ROUTES,
     *notebook.ROUTES,
+    *export.ROUTES,
     *reports.ROUTES,
     *realtime.ROUTES,
     *control_center.ROUTES,

@@ -58,6 +58,7 @@ AuditAction = Literal[
     "transcript_approved",
     "list_exported",
     "what_if_asked",
+    "what_if_cancelled",
     "database_restored",
 ]
 

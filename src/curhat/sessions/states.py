@@ -56,3 +56,10 @@ MITRA_AWAY_SECONDS = 6
 # After this time, the customer can end the session with a review (X.11). The CHECK sessions_left_by_their_mitra has the
 # same number.
 MITRA_AWAY_REVIEW_SECONDS = 60
+
+# How long the text of a chat is kept after the chat's end, and how long its mitra can read it (P.7).
+TEXT_KEPT_MONTHS = 12
+TEXT_READABLE_BY_MITRA_DAYS = 30
+# A chat that its customer deleted keeps its text until this time after its end, so that the mitra can report it. The
+# customer and the mitra cannot read the text any more (record 0153).
+TEXT_REPORTABLE_HOURS = 72

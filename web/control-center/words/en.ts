@@ -771,6 +771,7 @@ const en: typeof id = {
       transcript_revealed: 'Chat shown',
       list_exported: 'List exported',
       what_if_asked: '“What if” started',
+      what_if_cancelled: '“What if” cancelled',
       database_restored: 'Database restored',
     },
     subjects: {

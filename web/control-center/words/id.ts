@@ -796,6 +796,7 @@ export default {
       transcript_revealed: 'Isi obrolan ditampilkan',
       list_exported: 'Daftar diekspor',
       what_if_asked: '“Andai” dijalankan',
+      what_if_cancelled: '“Andai” dibatalkan',
       database_restored: 'Basis data dipulihkan',
     } satisfies Record<AuditAction, string>,
     subjects: {

@@ -83,7 +83,7 @@ const en: typeof id = {
     cardSent: 'The help card is in the chat.',
     guidance: 'What you can do',
     steps: [
-      ['Ask plainly', '“Are you thinking of ending your life?” Asking does not make anybody do it.'],
+      ['Ask plainly', '“Are you thinking of ending your life?” Asking does not make it worse.'],
       ['If yes, ask on', 'Is there a plan? With what? When?'],
       ['Stay', 'Listen, without advice and without judging. Do not promise to keep it secret.'],
       ['Who is near you?', 'Ask them to call that person now, and to put dangerous things out of reach.'],

@@ -84,12 +84,12 @@ export default {
     cardSent: 'Kartu bantuan ada di chat.',
     guidance: 'Yang bisa kamu lakukan',
     steps: [
-      [
-        'Tanya terus terang',
-        '“Apa kamu berpikir untuk mengakhiri hidupmu?” Bertanya tidak membuat orang melakukannya.',
-      ],
+      ['Tanya terus terang', '“Apa kamu berpikir untuk mengakhiri hidupmu?” Bertanya tidak menambah bahaya.'],
       ['Kalau ya, tanya lagi', 'Apa sudah ada rencana? Dengan apa? Kapan?'],
-      ['Tetap di sini', 'Dengarkan, tanpa menasihati dan tanpa menghakimi. Jangan berjanji merahasiakannya.'],
+      [
+        'Tetap di sini',
+        'Dengarkan, tanpa menasihati dan tanpa menghakimi. Jangan berjanji menyimpan rahasia.',
+      ],
       ['Siapa di dekatmu?', 'Ajak dia memanggil orang itu sekarang, dan menjauhkan benda yang berbahaya.'],
       ['Ajak mencari pertolongan', 'IGD atau puskesmas terdekat, atau nomor di kartu bantuan.'],
     ],

@@ -145,6 +145,29 @@ export interface paths {
         patch: operations["change_customer_profile"];
         trace?: never;
     };
+    "/api/client/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ExportCustomer
+         * @description Send all data of the customer, as JSON or as a page to read and print. Three a day.
+         *
+         *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
+         *     The answer breaks off if the customer signs out meanwhile. A complete JSON ends with `complete`.
+         */
+        get: operations["export_customer_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/mitra-availability": {
         parameters: {
             query?: never;
@@ -677,7 +700,14 @@ export interface paths {
          * @description Send a message. If `client_message_id` was used before, return the first message, even after the chat's end.
          */
         post: operations["send_customer_message"];
-        delete?: never;
+        /**
+         * DeleteChatText
+         * @description Delete the text of an ended chat. Both sides lose it at once, and it is destroyed within 72 hours (P.7).
+         *
+         *     The row of the history and "Curhat lagi" stay. If a report needs the text, operators keep it until 90 days after the
+         *     decision.
+         */
+        delete: operations["delete_chat_text"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2369,6 +2399,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ExportMitra
+         * @description Send all data of the mitra, as JSON or as a page to read and print. Three a day.
+         *
+         *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
+         *     The answer breaks off if the mitra signs out meanwhile. A complete JSON ends with `complete`.
+         */
+        get: operations["export_mitra_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/notices": {
         parameters: {
             query?: never;
@@ -2952,7 +3005,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "what_if_cancelled" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -3350,6 +3403,108 @@ export interface components {
         EndEarly: {
             reason: string;
         };
+        /** Export */
+        Export: {
+            blocks: components["schemas"]["ExportedBlock"][];
+            chats: components["schemas"]["ExportedChatWithText"][];
+            /** @constant */
+            complete: true;
+            /** Format: date-time */
+            exported_at: string;
+            payments: components["schemas"]["ExportedPayment"][];
+            profile: components["schemas"]["ExportedProfile"];
+            reports: components["schemas"]["ExportedReport"][];
+            /** @constant */
+            version: 1;
+        };
+        /** ExportedBlock */
+        ExportedBlock: {
+            /** Format: date-time */
+            created_at: string;
+            name: string;
+            /** Format: uuid */
+            session_id: string;
+        };
+        /** ExportedChatWithText */
+        ExportedChatWithText: {
+            duration_minutes: number;
+            /** @enum {null|string} */
+            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+            ended_at: string | null;
+            extended_minutes: number;
+            /** Format: uuid */
+            id: string;
+            messages: components["schemas"]["ExportedMessage"][];
+            openings: components["schemas"]["ExportedOpening"][];
+            /** Format: date-time */
+            started_at: string;
+            text_gone: boolean;
+            text_until: string | null;
+            with_name: string;
+        };
+        /** ExportedMessage */
+        ExportedMessage: {
+            /** Format: uuid */
+            id: string;
+            is_own: boolean;
+            read_at: string | null;
+            reply_to_message_id: string | null;
+            /** Format: date-time */
+            sent_at: string;
+            text: string;
+        };
+        /** ExportedOpening */
+        ExportedOpening: {
+            /** Format: date-time */
+            at: string;
+            /** @enum {string} */
+            why: "safety" | "payment" | "other";
+        };
+        /** ExportedPayment */
+        ExportedPayment: {
+            amount_rp: number;
+            charged_rp: number;
+            /** Format: date-time */
+            created_at: string;
+            duration_minutes: number;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            purpose: "session" | "extension";
+            reference: string;
+            refunds: components["schemas"]["PaymentRefund"][];
+            review: components["schemas"]["Review"] | null;
+            session_id: string | null;
+            /** @enum {string} */
+            status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded";
+            /** @enum {string} */
+            what_happened: "served" | "searching" | "no_session" | "cut_short" | "unanswered" | "expired" | "abandoned" | "declined";
+        };
+        /** ExportedProfile */
+        ExportedProfile: {
+            /** Format: uuid */
+            id: string;
+            /** Format: date-time */
+            member_since: string;
+            name: string;
+            phone_number: string;
+            /** @enum {string} */
+            role: "customer" | "mitra";
+        };
+        /** ExportedReport */
+        ExportedReport: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: uuid */
+            id: string;
+            note: string | null;
+            /** @enum {string} */
+            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other";
+            /** Format: uuid */
+            session_id: string;
+            /** @enum {string} */
+            status: "received" | "acted" | "no_violation";
+        };
         /** Extension */
         Extension: {
             /** Format: date-time */
@@ -3531,6 +3686,8 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** LeftSession */
         LeftSession: {
@@ -3558,6 +3715,8 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** LinkUse */
         LinkUse: {
@@ -3600,6 +3759,13 @@ export interface components {
             /** Format: uuid */
             session_id: string;
             text: string;
+        };
+        /** MessagePage */
+        MessagePage: {
+            items: components["schemas"]["Message"][];
+            next_cursor: string | null;
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** MitraAnswers */
         MitraAnswers: {
@@ -3754,6 +3920,8 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** MitraSignedIn */
         MitraSignedIn: {
@@ -4001,11 +4169,6 @@ export interface components {
         /** Page[Report] */
         "Page_curhat.safety.reports.schemas.Report_": {
             items: components["schemas"]["Report"][];
-            next_cursor: string | null;
-        };
-        /** Page[Message] */
-        "Page_curhat.sessions.schemas.Message_": {
-            items: components["schemas"]["Message"][];
             next_cursor: string | null;
         };
         /** Page[MitraSession] */
@@ -4621,6 +4784,8 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** SessionDetail */
         SessionDetail: {
@@ -5518,6 +5683,96 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    export_customer_data: {
+        parameters: {
+            query?: {
+                format?: "json" | "html";
+                language?: "id" | "en";
+                zone?: string;
+            };
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code. */
+                "X-Fresh-Code": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                    "text/html": string;
+                };
+            };
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
                     };
                 };
             };
@@ -8183,7 +8438,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_curhat.sessions.schemas.Message_"];
+                    "application/json": components["schemas"]["MessagePage"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -8355,6 +8610,100 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    delete_chat_text: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: chat_runs */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "chat_runs";
                     };
                 };
             };
@@ -8940,6 +9289,7 @@ export interface operations {
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
+                    "cache-control"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -16549,6 +16899,96 @@ export interface operations {
             };
         };
     };
+    export_mitra_data: {
+        parameters: {
+            query?: {
+                format?: "json" | "html";
+                language?: "id" | "en";
+                zone?: string;
+            };
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code. */
+                "X-Fresh-Code": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                    "text/html": string;
+                };
+            };
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_notices_of_mitra: {
         parameters: {
             query?: {
@@ -18536,7 +18976,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_curhat.sessions.schemas.Message_"];
+                    "application/json": components["schemas"]["MessagePage"];
                 };
             };
             /** @description `code`: unauthenticated */

@@ -74,7 +74,7 @@ AnyMitraRecord = TypeVar("AnyMitraRecord", bound=MitraRecord)
 MAX_ASKED_IN_TIMELINE: Final = 100
 
 # Bounds how many rows a total reads. With more rows, the total says that it is at least so much.
-MAX_ROWS_TOTALLED: Final = 20_000
+MAX_ROWS_TOTALLED: Final = 10_000
 MAX_MITRAS_SHOWN: Final = 500
 # For how many days the answers of the mitras are kept and shown.
 ANSWER_DAYS: Final = 31
