@@ -31,6 +31,7 @@ OWNERS = {
     "audit_entries": "kit",
     "configuration": "configuration",
     "configuration_changes": "configuration",
+    "help_line_versions": "content",
     "offers": "pricing",
     "payments": "payments",
     "charge_attempts": "payments",
@@ -151,6 +152,9 @@ EXCEPTIONS: Reasons = {
     },
     ("journeys", "refuse_if_decided"): {
         "idempotency_keys": "one statement refuses a losing accept and stores its answer (decision 0052)"
+    },
+    ("control_center.help_lines", "*"): {
+        "*": "a version is shown with the operators who proposed and published it"
     },
     ("control_center.audit", "*"): {"*": _LIST},
     ("control_center.dashboard", "*"): {"*": _LIST},
