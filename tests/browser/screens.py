@@ -594,6 +594,54 @@ async def chat_end(system: System) -> AsyncIterator[Show]:
         yield show
 
 
+@screen("53d-chat-end-with-a-report")
+async def chat_end_with_a_report(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/chat", ".mark.sent")(**options)
+            await page.locator("button.end").click()
+            await page.locator("dialog input[type=checkbox]").check()
+            await page.locator("dialog .disclose").press("Enter")
+            await page.locator("dialog input[type=radio]").first.press("Space")
+            await expect(page.locator("dialog textarea")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("54b-chat-ended-uncomfortable")
+async def chat_ended_uncomfortable(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
+        json_of(await customer.post(f"/sessions/{session['id']}/end"))
+        json_of(await customer.post(f"/sessions/{session['id']}/rating", {"answer": "uncomfortable"}))
+        yield page_opener(system, customer, f"/app/history/{session['id']}", ".answers")
+
+
+@screen("51c-chat-contact-details")
+async def chat_contact_details(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        said = {"client_message_id": "m", "text": "Follow IG: kaksari"}
+        json_of(await mitra.post(f"/sessions/{session['id']}/messages", said, key=""))
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/chat", ".hint")(**options)
+            await page.locator("textarea").fill("0812 3456 7890")
+            await page.locator("form button[type=submit]").click()
+            await expect(page.locator(".ask")).to_be_visible()
+            return page
+
+        yield show
+
+
 @screen("54-chat-ended")
 async def chat_ended(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):

@@ -40,7 +40,7 @@ async def test_a_customer_leaves_at_once_without_a_network_and_the_report_and_th
         await page.get_by_role("button", name="Akhiri, laporkan, jangan bertemu lagi").click()
         await expect(page.get_by_text("Kamu mengakhiri sesi ini.")).to_be_visible()
         await page.reload()
-        await expect(page.get_by_role("button", name="Curhat", exact=True)).to_be_visible()
+        await expect(page.get_by_text("Periksa internetmu")).to_be_visible()
         await page.context.set_offline(False)
 
         async def is_stored() -> bool:
@@ -69,7 +69,7 @@ async def test_a_customer_who_felt_uncomfortable_is_offered_a_block_and_a_report
         await page.get_by_role("button", name="Akhiri", exact=True).click()
         await page.get_by_role("button", name="Ya, akhiri").click()
         await page.get_by_role("button", name="Tidak nyaman").click()
-        await expect(page.get_by_role("button", name="Laporkan Kak Sari")).to_be_visible()
+        await expect(page.locator(".answers").get_by_role("button", name="Laporkan")).to_be_visible()
         await page.get_by_role("button", name="Jangan pertemukan kami lagi").click()
         await expect(page.get_by_text("Kalian tidak akan dipertemukan lagi.")).to_be_visible()
     row = await system.database.fetchrow(

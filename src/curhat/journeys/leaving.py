@@ -4,13 +4,14 @@ A person who leaves is perhaps afraid, so the end is never refused. If the repor
 says so, and the end takes effect.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
 
+from curhat.journeys import blocking
 from curhat.journeys.schemas import (
     LeaveByCustomer,
     LeaveByMitra,
@@ -32,30 +33,39 @@ from curhat.sessions.states import LeaveReason
 
 
 async def leave_as_customer(
-    tx: Transaction, customer_id: UUID, session_id: UUID, leaving: LeaveByCustomer
+    tx: Transaction,
+    customer_id: UUID,
+    session_id: UUID,
+    leaving: LeaveByCustomer,
+    candidates: Sequence[UUID] | None = None,
 ) -> LeftSession:
     """End a session for its customer, and store the customer's report and block. A repeated call answers the same.
 
-    If the session has ended, the report and the block are stored all the same. Raises NotFound.
+    If the session has ended, the report and the block are stored all the same. `candidates` are the mitras who can be
+    asked, or None if presence is unknown. Raises NotFound.
     """
     customer = Identity("customer", customer_id)
-    views, not_stored = await _leave(
-        tx, customer, session_id, leaving.reason_code, leaving.report, with_block=leaving.block
-    )
+    block = partial(_block, tx, customer, session_id, candidates) if leaving.block else None
+    views, not_stored = await _leave(tx, customer, session_id, leaving.reason_code, leaving.report, block)
     return LeftSession(**_fields_of(views.for_customer), not_stored=not_stored)
 
 
 async def leave_as_mitra(
-    tx: Transaction, mitra_id: UUID, session_id: UUID, leaving: LeaveByMitra
+    tx: Transaction,
+    mitra_id: UUID,
+    session_id: UUID,
+    leaving: LeaveByMitra,
+    candidates: Sequence[UUID] | None = None,
 ) -> LeftMitraSession:
     """End a session for its mitra, and store the mitra's report and block. A repeated call answers the same.
 
-    If the session has ended, the report and the block are stored all the same. Raises NotFound.
+    If the session has ended, the report and the block are stored all the same. `candidates` are the mitras who can be
+    asked, or None if presence is unknown. Raises NotFound.
     """
     mitra = Identity("mitra", mitra_id)
-    views, not_stored = await _leave(
-        tx, mitra, session_id, leaving.reason_code or "not_given", leaving.report, with_block=leaving.block
-    )
+    block = partial(_block, tx, mitra, session_id, candidates) if leaving.block else None
+    leave_reason = leaving.reason_code or "not_given"
+    views, not_stored = await _leave(tx, mitra, session_id, leave_reason, leaving.report, block)
     return LeftMitraSession(**_fields_of(views.for_mitra), not_stored=not_stored)
 
 
@@ -65,18 +75,31 @@ async def _leave(
     session_id: UUID,
     leave_reason: LeaveReason | None,
     report: NewReport | None,
-    *,
-    with_block: bool,
+    block: Callable[[], Awaitable[None]] | None,
 ) -> tuple[SessionViews, list[NotStored]]:
     await sessions.own_session(tx, member, session_id)
     not_stored: list[NotStored] = []
     # The lock order is: blocks, payment, session. A block locks the person's blocks, and a report locks the payment.
-    if with_block:
-        await _store(tx, "block", partial(blocks.block, tx, member, session_id), not_stored)
+    if block is not None:
+        await _store(tx, "block", block, not_stored)
     if report is not None:
         await _store(tx, "report", partial(reports.report, tx, member, session_id, report), not_stored)
     await pause_point("leave.before_end")
     return await sessions.leave(tx, member, session_id, leave_reason), not_stored
+
+
+async def _block(
+    tx: Transaction, member: Identity, session_id: UUID, candidates: Sequence[UUID] | None
+) -> None:
+    """Block the other side. If the session has ended, also close an open request between the two.
+
+    The block holds the lock of the customer's blocks until the commit. If the session runs now, the customer has no
+    search, and a search that begins later waits for this lock and then sees the block.
+    """
+    await blocks.block(tx, member, session_id)
+    views = await sessions.own_session(tx, member, session_id)
+    if views.for_mitra.status == "ended":
+        await blocking.block(tx, member, session_id, candidates)
 
 
 async def _store(
