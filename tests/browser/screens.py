@@ -1039,9 +1039,45 @@ async def home_notice(system: System) -> AsyncIterator[Show]:
 
 @screen("70-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    customer = await system.customer()
+    """The customer has blocked a mitra, and is signed in on two devices."""
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.past_chat(customer, mitra, socket)
+        json_of(await customer.post(f"/sessions/{session['id']}/block"))
     await sign_in_elsewhere(system, customer)
     yield page_opener(system, customer, "/app/profile", "li .out >> nth=1")
+
+
+@screen("60-block")
+async def block(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.past_chat(customer, mitra, socket)
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, f"/app/history/{session['id']}", "footer")(**options)
+            await page.locator("header button").last.click()
+            await page.locator("dialog li button").last.click()
+            await expect(page.locator("dialog .said")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("61-again-blocked")
+async def again_blocked(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.past_chat(customer, mitra, socket)
+        json_of(await customer.post(f"/sessions/{session['id']}/block"))
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, f"/app/history/{session['id']}", "footer")(**options)
+            await page.locator("footer .wide").click()
+            await expect(page.get_by_role("dialog")).to_be_visible()
+            return page
+
+        yield show
 
 
 @screen("72-profile-notifications-on")

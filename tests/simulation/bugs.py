@@ -31,16 +31,7 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
 from curhat.dev.statements import number_parameters, parse
-from curhat.journeys import (
-    availability,
-    blocking,
-    charging,
-    leaving,
-    mitras,
-    paying,
-    searching,
-    transitions,
-)
+from curhat.journeys import availability, blocking, charging, leaving, mitras, paying, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import connecting, idempotency, restored, signals
@@ -416,7 +407,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a block goes through although an accept of the two has won",
         [BLOCK_RACES],
-        in_function(blocking, "block", "if running_id is not None:", "if False:"),
+        in_function(blocking, "block", "if running_id is not None and", "if False and"),
     ),
     Bug(
         "a block does not wait for the begin of a search",

@@ -75,8 +75,8 @@ MAX_STRAY_AGE = timedelta(hours=6)
 
 TABLES = (
     "people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages, "
-    "extensions, blocks, review_cases, earlier_decisions, failed_pairing_events, status_changes, streams, "
-    "stream_events, deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, reports, "
+    "extensions, review_cases, earlier_decisions, failed_pairing_events, status_changes, streams, stream_events, "
+    "deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, reports, blocks, "
     "mock_gateway.charges, mock_gateway.refunds"
 )
 # Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. One of
@@ -266,8 +266,8 @@ COMPARE_RECORDED_TIMES = {
 # The steps in which a process can stop.
 MAY_STOP = (
     "confirm", "gateway answers", "offer", "accept", "reject", "cancel search", "take fallback", "ask for more time",
-    "approve more time", "toggle", "suspend", "message", "end session", "leave", "block", "worker", "worker", "worker",
-    "worker",
+    "approve more time", "toggle", "suspend", "message", "end session", "leave", "block", "worker", "worker",
+    "worker", "worker",
 )  # fmt: skip
 
 # Each set contains a factor for the probability of each gateway fault. A schedule uses one set of these factors.

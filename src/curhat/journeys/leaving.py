@@ -4,7 +4,7 @@ A person who leaves is perhaps afraid, so the end is never refused. If the repor
 says so, and the end takes effect.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Literal
 from uuid import UUID
@@ -23,7 +23,6 @@ from curhat.kit.database import Transaction
 from curhat.kit.errors import BusinessError
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
-from curhat.safety.blocks import service as blocks
 from curhat.safety.reports import service as reports
 from curhat.safety.reports.errors import AlreadyReported
 from curhat.safety.reports.schemas import NewReport
@@ -33,39 +32,30 @@ from curhat.sessions.states import LeaveReason
 
 
 async def leave_as_customer(
-    tx: Transaction,
-    customer_id: UUID,
-    session_id: UUID,
-    leaving: LeaveByCustomer,
-    candidates: Sequence[UUID] | None = None,
+    tx: Transaction, customer_id: UUID, session_id: UUID, leaving: LeaveByCustomer
 ) -> LeftSession:
     """End a session for its customer, and store the customer's report and block. A repeated call answers the same.
 
-    If the session has ended, the report and the block are stored all the same. `candidates` are the mitras who can be
-    asked, or None if presence is unknown. Raises NotFound.
+    If the session has ended, the report and the block are stored all the same. Raises NotFound.
     """
     customer = Identity("customer", customer_id)
-    block = partial(_block, tx, customer, session_id, candidates) if leaving.block else None
-    views, not_stored = await _leave(tx, customer, session_id, leaving.reason_code, leaving.report, block)
+    views, not_stored = await _leave(
+        tx, customer, session_id, leaving.reason_code, leaving.report, with_block=leaving.block
+    )
     return LeftSession(**_fields_of(views.for_customer), not_stored=not_stored)
 
 
 async def leave_as_mitra(
-    tx: Transaction,
-    mitra_id: UUID,
-    session_id: UUID,
-    leaving: LeaveByMitra,
-    candidates: Sequence[UUID] | None = None,
+    tx: Transaction, mitra_id: UUID, session_id: UUID, leaving: LeaveByMitra
 ) -> LeftMitraSession:
     """End a session for its mitra, and store the mitra's report and block. A repeated call answers the same.
 
-    If the session has ended, the report and the block are stored all the same. `candidates` are the mitras who can be
-    asked, or None if presence is unknown. Raises NotFound.
+    If the session has ended, the report and the block are stored all the same. Raises NotFound.
     """
     mitra = Identity("mitra", mitra_id)
-    block = partial(_block, tx, mitra, session_id, candidates) if leaving.block else None
-    leave_reason = leaving.reason_code or "not_given"
-    views, not_stored = await _leave(tx, mitra, session_id, leave_reason, leaving.report, block)
+    views, not_stored = await _leave(
+        tx, mitra, session_id, leaving.reason_code or "not_given", leaving.report, with_block=leaving.block
+    )
     return LeftMitraSession(**_fields_of(views.for_mitra), not_stored=not_stored)
 
 
@@ -75,31 +65,21 @@ async def _leave(
     session_id: UUID,
     leave_reason: LeaveReason | None,
     report: NewReport | None,
-    block: Callable[[], Awaitable[None]] | None,
+    *,
+    with_block: bool,
 ) -> tuple[SessionViews, list[NotStored]]:
     await sessions.own_session(tx, member, session_id)
     not_stored: list[NotStored] = []
-    # The lock order is: blocks, payment, session. A block locks the person's blocks, and a report locks the payment.
-    if block is not None:
-        await _store(tx, "block", block, not_stored)
+    # The lock order is: blocks, payment, session. A block locks the person's blocks. If the session has ended
+    # before, the block also closes a card of a new search (T.1). A report locks the payment.
+    if with_block:
+        await _store(
+            tx, "block", partial(blocking.block, tx, member, session_id, None, is_leaving=True), not_stored
+        )
     if report is not None:
         await _store(tx, "report", partial(reports.report, tx, member, session_id, report), not_stored)
     await pause_point("leave.before_end")
     return await sessions.leave(tx, member, session_id, leave_reason), not_stored
-
-
-async def _block(
-    tx: Transaction, member: Identity, session_id: UUID, candidates: Sequence[UUID] | None
-) -> None:
-    """Block the other side. If the session has ended, also close an open request between the two.
-
-    The block holds the lock of the customer's blocks until the commit. If the session runs now, the customer has no
-    search, and a search that begins later waits for this lock and then sees the block.
-    """
-    await blocks.block(tx, member, session_id)
-    views = await sessions.own_session(tx, member, session_id)
-    if views.for_mitra.status == "ended":
-        await blocking.block(tx, member, session_id, candidates)
 
 
 async def _store(

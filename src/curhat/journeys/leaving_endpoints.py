@@ -8,14 +8,12 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
 from curhat.journeys import leaving
-from curhat.journeys.availability import candidates_or_none
 from curhat.journeys.schemas import LeaveByCustomer, LeaveByMitra, LeftMitraSession, LeftSession
 from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from curhat.kit.http import AnyRequest, command
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_WITH_KEY, WITH_KEY, answers
-from curhat.presence.service import Presence
 
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
@@ -29,7 +27,6 @@ Mitra = NamedDependency[Identity]
 async def leave_session_by_customer(
     request: AnyRequest,
     database: NamedDependency[Database],
-    presence: NamedDependency[Presence],
     customer: Customer,
     session_id: FromPath[UUID],
     data: JSONBody[LeaveByCustomer | None] = None,
@@ -40,12 +37,11 @@ async def leave_session_by_customer(
     already is answered as it ended, and the report and the block are stored.
     """
     wanted = data or LeaveByCustomer()
-    candidates = await candidates_or_none(presence) if wanted.block else None
     return await command(
         request,
         database,
         customer,
-        lambda tx: leaving.leave_as_customer(tx, customer.user_id, session_id, wanted, candidates),
+        lambda tx: leaving.leave_as_customer(tx, customer.user_id, session_id, wanted),
     )
 
 
@@ -57,7 +53,6 @@ async def leave_session_by_customer(
 async def leave_session_by_mitra(
     request: AnyRequest,
     database: NamedDependency[Database],
-    presence: NamedDependency[Presence],
     mitra: Mitra,
     session_id: FromPath[UUID],
     data: JSONBody[LeaveByMitra | None] = None,
@@ -68,12 +63,11 @@ async def leave_session_by_mitra(
     already is answered as it ended, and the report and the block are stored.
     """
     wanted = data or LeaveByMitra()
-    candidates = await candidates_or_none(presence) if wanted.block else None
     return await command(
         request,
         database,
         mitra,
-        lambda tx: leaving.leave_as_mitra(tx, mitra.user_id, session_id, wanted, candidates),
+        lambda tx: leaving.leave_as_mitra(tx, mitra.user_id, session_id, wanted),
     )
 
 
