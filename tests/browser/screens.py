@@ -1151,6 +1151,19 @@ async def profile_blocked(system: System) -> AsyncIterator[Show]:
     yield show
 
 
+@screen("80-help")
+async def help_card(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/", ".cta")(**options)
+        await page.locator("button.help").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        return page
+
+    yield show
+
+
 @screen("71-sign-out")
 async def sign_out(system: System) -> AsyncIterator[Show]:
     customer = await system.customer()
