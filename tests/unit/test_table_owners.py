@@ -31,6 +31,9 @@ OWNERS = {
     "audit_entries": "kit",
     "configuration": "configuration",
     "configuration_changes": "configuration",
+    "texts": "content",
+    "current_texts": "content",
+    "acceptances": "content",
     "offers": "pricing",
     "payments": "payments",
     "charge_attempts": "payments",
@@ -133,6 +136,7 @@ EXCEPTIONS: Reasons = {
     ("control_center.dashboard", "*"): {"*": _LIST},
     ("control_center.records", "*"): {"*": _LIST},
     ("control_center.review", "*"): {"*": _LIST},
+    ("control_center.texts", "*"): {"*": _LIST},
     ("control_center.what_if", "*"): {"*": "a replay reads the past of all packages"},
     ("control_center.search", "*"): {"*": _LIST},
     ("control_center.review", "decide_case"): {

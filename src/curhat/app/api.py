@@ -18,6 +18,7 @@ from curhat.accounts.guards import customers_and_mitras_only, provide_customer, 
 from curhat.accounts.service import Authenticator
 from curhat.app.api_docs import read_api_docs
 from curhat.app.wiring import Services
+from curhat.content.texts import endpoints as texts
 from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
 from curhat.journeys import endpoints as journeys
@@ -48,6 +49,7 @@ MAX_BODY_BYTES = 64 * 1024
 ROUTES = [
     *accounts.ROUTES,
     *pricing.ROUTES,
+    *texts.ROUTES,
     *presence.ROUTES,
     *payments.ROUTES,
     *journeys.ROUTES,

@@ -12,6 +12,7 @@ from curhat.control_center.records import endpoints as records
 from curhat.control_center.review import endpoints as review
 from curhat.control_center.search import endpoints as search
 from curhat.control_center.team import endpoints as team
+from curhat.control_center.texts import endpoints as texts
 from curhat.control_center.what_if import endpoints as what_if
 
 ROUTES: list[BaseRouteHandler] = [
@@ -26,4 +27,5 @@ ROUTES: list[BaseRouteHandler] = [
     *devices.ROUTES,
     *audit.ROUTES,
     *what_if.ROUTES,
+    *texts.ROUTES,
 ]

@@ -48,6 +48,7 @@ AuditAction = Literal[
     "transcript_revealed",
     "list_exported",
     "what_if_asked",
+    "text_published",
     "database_restored",
 ]
 
@@ -75,6 +76,7 @@ AuditSubject = Literal[
     "gateway",
     "database",
     "what_if",
+    "text",
     ListName,
 ]
 

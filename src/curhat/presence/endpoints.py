@@ -6,6 +6,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import JSONBody
 
+from curhat.content.texts.errors import AcceptanceNeeded
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown, ValidationFailed
 from curhat.kit.identity import Identity
@@ -18,7 +19,7 @@ from curhat.presence.service import Presence, begin_break, mitra_state, set_inte
 @put(
     "/api/mitra/presence",
     tags=["presence"],
-    responses=problems(*MITRA_SIGNED_IN, ValidationFailed, PresenceUnknown),
+    responses=problems(*MITRA_SIGNED_IN, ValidationFailed, PresenceUnknown, AcceptanceNeeded),
 )
 async def set_presence(
     data: JSONBody[PresenceChange],
@@ -27,6 +28,8 @@ async def set_presence(
     presence: NamedDependency[Presence],
 ) -> MitraPresence:
     """Go online or offline. The server answers after the mitra's availability shows the change.
+
+    A mitra who has not accepted the newest texts cannot go online: 409 `acceptance_needed` (P.1).
 
     The answer 503 `presence_unknown` means that the toggle is saved and in force. For example, a mitra who is now
     offline cannot accept. The mitra's availability does not show the change yet, but will show the change even

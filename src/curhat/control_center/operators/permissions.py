@@ -16,6 +16,7 @@ Permission = Literal[
     "manage_devices",
     "manage_operators",
     "ask_what_if",
+    "publish_texts",
 ]
 
 PERMISSIONS: Final[dict[OperatorRole, frozenset[Permission]]] = {
@@ -30,6 +31,7 @@ PERMISSIONS: Final[dict[OperatorRole, frozenset[Permission]]] = {
             "manage_devices",
             "manage_operators",
             "ask_what_if",
+            "publish_texts",
         }
     ),
     "reviewer": frozenset({"own_account", "view", "decide", "reveal", "manage_devices", "ask_what_if"}),
