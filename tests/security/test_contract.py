@@ -377,6 +377,7 @@ def test_every_operation_that_must_not_run_twice_requires_an_idempotency_key() -
         "reset_operator",
         "ask_what_if",
         "open_review_case",
+        "publish_text",
     }
     for operation in OPERATIONS.values():
         keys = [parameter for parameter in operation.parameters if parameter["name"] == "Idempotency-Key"]
@@ -394,6 +395,7 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         "verify_mitra_code",
         "get_gateway_notice",
         "get_service_facts",
+        "list_public_texts",
         "get_mitra_availability",
         "read_development_inbox",
         "set_gateway_behaviour",

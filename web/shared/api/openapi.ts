@@ -696,7 +696,7 @@ export interface paths {
          * ListPublicTexts
          * @description Return the newest version of every text. Needs no sign-in.
          *
-         *     The answer has an ETag. The answer to a request with this ETag in If-None-Match is 304.
+         *     Without `language`, the header Accept-Language decides. The default is Indonesian.
          */
         get: operations["list_public_texts"];
         put?: never;
@@ -7615,13 +7615,6 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["PublicTexts"];
                 };
-            };
-            /** @description Done */
-            304: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
             };
             /** @description `code`: validation_failed */
             422: {

@@ -1,10 +1,6 @@
 """The HTTP operations on the texts, for customers, for mitras, and for somebody who has not signed in."""
 
-import hashlib
-from typing import Any
-
-import msgspec
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery, JSONBody
@@ -15,11 +11,9 @@ from curhat.content.texts.kinds import Language, language_of
 from curhat.content.texts.schemas import Acceptance, PublicTexts, TextsToAccept
 from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
-from curhat.kit.http import JSON, AnyRequest
+from curhat.kit.http import AnyRequest
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, SIGNED_IN, answers
-
-_HEADERS = {"Vary": "Accept-Language", "Cache-Control": "no-cache"}
 
 
 @get(
@@ -102,29 +96,27 @@ async def accept_text_as_mitra(
     "/api/content/texts",
     operation_id="list_public_texts",
     tags=["content"],
-    responses=answers({200: PublicTexts, 304: None}, ValidationFailed),
+    responses=answers({200: PublicTexts}, ValidationFailed),
 )
 async def list_public_texts(
     request: AnyRequest, database: NamedDependency[Database], language: FromQuery[Language | None] = None
-) -> Response[Any]:
+) -> PublicTexts:
     """Return the newest version of every text. Needs no sign-in.
 
-    The answer has an ETag. The answer to a request with this ETag in If-None-Match is 304.
+    Without `language`, the header Accept-Language decides. The default is Indonesian.
     """
-    shown = language or language_of(request.headers.get("accept-language", ""))
-    body = msgspec.json.encode(await service.public_texts(database, shown))
-    headers = {**_HEADERS, "ETag": f'"{hashlib.sha256(body).hexdigest()[:32]}"'}
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
-        return Response(None, status_code=304, headers=headers)
-    return Response(body, media_type=JSON, headers=headers)
+    return await service.public_texts(database, _language(request, language))
 
 
 async def _texts(
     request: AnyRequest, database: Database, person: Identity, language: Language | None
 ) -> TextsToAccept:
-    shown = language or language_of(request.headers.get("accept-language", ""))
     async with database.transaction() as tx:
-        return await service.texts_of(tx, person, shown)
+        return await service.texts_of(tx, person, _language(request, language))
+
+
+def _language(request: AnyRequest, asked: Language | None) -> Language:
+    return asked or language_of(request.headers.get("accept-language", ""))
 
 
 ROUTES: list[BaseRouteHandler] = [
