@@ -1781,7 +1781,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a mitra goes online without the acceptances",
         [CONSENT],
-        in_function(presence, "set_intent", "if online:", "if False:"),
+        in_function(texts, "refuse_missing", "kinds = KINDS_OF[person.role]", "kinds = ()"),
     ),
     Bug(
         "the acceptance of an old version counts for a payment",
@@ -1824,10 +1824,16 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "an old version can be accepted",
+        "who accepts an old version accepts the newest version unread",
         [CONSENT],
-        in_statement(
-            text_queries, "accept_text", "WHERE newest.version = @version", "WHERE newest.version >= @version"
+        together(
+            in_statement(
+                text_queries,
+                "accept_text",
+                "WHERE newest.version = @version",
+                "WHERE newest.version >= @version",
+            ),
+            in_function(texts, "accept", "if newest > acceptance.version:", "if False:"),
         ),
     ),
     Bug(
