@@ -175,8 +175,11 @@ CREATE TABLE customers (
     id uuid NOT NULL,
     call_name text NOT NULL,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    suspended_at timestamp with time zone,
+    suspended_until timestamp with time zone,
     adult_at timestamp with time zone,
-    CONSTRAINT customers_call_name_check CHECK (((char_length(call_name) >= 1) AND (char_length(call_name) <= 40)))
+    CONSTRAINT customers_call_name_check CHECK (((char_length(call_name) >= 1) AND (char_length(call_name) <= 40))),
+    CONSTRAINT customers_suspended_until CHECK (((suspended_until IS NULL) OR (suspended_at IS NOT NULL)))
 );
 ALTER TABLE customers ADD CONSTRAINT customers_pkey PRIMARY KEY (id);
 CREATE INDEX customers_by_call_name ON customers USING btree (lower(call_name) text_pattern_ops, created_at DESC, id DESC);
@@ -393,6 +396,7 @@ CREATE TABLE mitras (
     can_take_customer boolean GENERATED ALWAYS AS ((online AND (suspended_at IS NULL) AND (active_sessions < max_customers))),
     break_until timestamp with time zone,
     waiting_since timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    suspended_until timestamp with time zone,
     adult_at timestamp with time zone,
     CONSTRAINT mitras_active_sessions_check CHECK ((active_sessions >= 0)),
     CONSTRAINT mitras_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 40))),
@@ -440,6 +444,28 @@ CREATE TABLE mock_gateway.refunds (
 ALTER TABLE mock_gateway.refunds ADD CONSTRAINT refunds_pkey PRIMARY KEY (key);
 CREATE INDEX refunds_by_payment ON mock_gateway.refunds USING btree (payment_id);
 ALTER TABLE mock_gateway.refunds ADD CONSTRAINT refunds_charge_key_fkey FOREIGN KEY (charge_key) REFERENCES mock_gateway.charges(key);
+
+CREATE TABLE notices (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    report_id uuid,
+    suspended_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    acknowledged_at timestamp with time zone,
+    withdrawn_at timestamp with time zone,
+    CONSTRAINT notices_about_a_report CHECK (((report_id IS NOT NULL) OR (kind = ANY (ARRAY['suspension'::text, 'suspension_lifted'::text])))),
+    CONSTRAINT notices_kind_check CHECK ((kind = ANY (ARRAY['report_acted'::text, 'report_no_violation'::text, 'warning'::text, 'suspension'::text, 'suspension_lifted'::text, 'appeal_upheld'::text, 'appeal_overturned'::text]))),
+    CONSTRAINT notices_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text]))),
+    CONSTRAINT notices_suspended_until CHECK (((suspended_until IS NULL) OR (kind = 'suspension'::text)))
+);
+ALTER TABLE notices ADD CONSTRAINT notices_pkey PRIMARY KEY (id);
+CREATE INDEX notices_by_person ON notices USING btree (user_id, role, id);
+CREATE UNIQUE INDEX notices_once ON notices USING btree (report_id, role, kind) WHERE (report_id IS NOT NULL);
+CREATE INDEX notices_to_acknowledge ON notices USING btree (user_id, role) WHERE ((kind = 'warning'::text) AND (acknowledged_at IS NULL) AND (withdrawn_at IS NULL));
+ALTER TABLE notices ADD CONSTRAINT notices_report_id_fkey FOREIGN KEY (report_id) REFERENCES reports(id);
+ALTER TABLE notices ADD CONSTRAINT notices_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
 CREATE TABLE offers (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -654,7 +680,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'break_over'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'break_over'::text, 'notice'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -732,6 +758,73 @@ CREATE CONSTRAINT TRIGGER refunds_refused_have_a_case AFTER UPDATE ON refunds DE
 ALTER TABLE refunds ADD CONSTRAINT refunds_charge_attempt_id_fkey FOREIGN KEY (charge_attempt_id) REFERENCES charge_attempts(id);
 ALTER TABLE refunds ADD CONSTRAINT refunds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
+CREATE TABLE reports (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    kind text DEFAULT 'report'::text NOT NULL,
+    session_id uuid NOT NULL,
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    reporter text NOT NULL,
+    reason text,
+    level text,
+    note text,
+    message_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    urgency integer NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    queue_rank integer GENERATED ALWAYS AS (
+CASE
+    WHEN (status = 'decided'::text) THEN 3
+    ELSE urgency
+END) STORED NOT NULL,
+    decision text,
+    decision_note text,
+    suspend_until timestamp with time zone,
+    decided_by uuid,
+    decided_at timestamp with time zone,
+    approved_by uuid,
+    approved_at timestamp with time zone,
+    appeal_text text,
+    appealed_at timestamp with time zone,
+    appeal_decision text,
+    appeal_note text,
+    appeal_decided_by uuid,
+    appeal_decided_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    CONSTRAINT reports_appeal_decision_check CHECK ((appeal_decision = ANY (ARRAY['upheld'::text, 'overturned'::text]))),
+    CONSTRAINT reports_appeal_note_check CHECK (((char_length(appeal_note) >= 1) AND (char_length(appeal_note) <= 1000))),
+    CONSTRAINT reports_appeal_text_check CHECK (((char_length(appeal_text) >= 1) AND (char_length(appeal_text) <= 2000))),
+    CONSTRAINT reports_appeals CHECK ((((appeal_text IS NULL) OR (appealed_at IS NOT NULL)) AND ((appeal_decision IS NULL) = (appeal_decided_by IS NULL)) AND ((appeal_decision IS NULL) = (appeal_decided_at IS NULL)) AND ((appeal_decision IS NULL) OR ((appealed_at IS NOT NULL) AND (appeal_decided_by <> decided_by))) AND ((status = 'appealed'::text) = ((appealed_at IS NOT NULL) AND (appeal_decision IS NULL))))),
+    CONSTRAINT reports_concerns_accuse_nobody CHECK (((kind = 'report'::text) OR (decision IS NULL) OR ((decision = 'no_action'::text) AND (appealed_at IS NULL)))),
+    CONSTRAINT reports_decided CHECK ((((status = 'open'::text) = (decision IS NULL)) AND ((decision IS NULL) = (decision_note IS NULL)) AND ((decision IS NULL) = (decided_by IS NULL)) AND ((decision IS NULL) = (decided_at IS NULL)) AND ((status <> ALL (ARRAY['decided'::text, 'appealed'::text])) OR (closed_at IS NOT NULL)))),
+    CONSTRAINT reports_decision_check CHECK ((decision = ANY (ARRAY['no_action'::text, 'warn'::text, 'suspend'::text]))),
+    CONSTRAINT reports_decision_note_check CHECK (((char_length(decision_note) >= 1) AND (char_length(decision_note) <= 1000))),
+    CONSTRAINT reports_for_good_is_approved CHECK (((approved_by IS NOT NULL) OR (status <> ALL (ARRAY['decided'::text, 'appealed'::text])) OR (decision <> 'suspend'::text) OR (suspend_until IS NOT NULL))),
+    CONSTRAINT reports_kind_check CHECK ((kind = ANY (ARRAY['report'::text, 'concern'::text]))),
+    CONSTRAINT reports_kinds CHECK ((((kind = 'report'::text) = (reason IS NOT NULL)) AND ((kind = 'concern'::text) = (level IS NOT NULL)) AND ((kind = 'report'::text) OR (reporter = 'mitra'::text)))),
+    CONSTRAINT reports_level_check CHECK ((level = ANY (ARRAY['worried'::text, 'danger_now'::text]))),
+    CONSTRAINT reports_message_ids_check CHECK ((cardinality(message_ids) <= 20)),
+    CONSTRAINT reports_note_check CHECK (((char_length(note) >= 1) AND (char_length(note) <= 500))),
+    CONSTRAINT reports_reason_check CHECK ((reason = ANY (ARRAY['sexual'::text, 'threat'::text, 'insult'::text, 'contact'::text, 'money'::text, 'minor'::text, 'danger'::text, 'not_listening'::text, 'other'::text]))),
+    CONSTRAINT reports_reporter_check CHECK ((reporter = ANY (ARRAY['customer'::text, 'mitra'::text]))),
+    CONSTRAINT reports_second_operator CHECK ((((approved_by IS NULL) = (approved_at IS NULL)) AND ((approved_by IS NULL) OR (approved_by <> decided_by)))),
+    CONSTRAINT reports_status_check CHECK ((status = ANY (ARRAY['open'::text, 'awaiting_approval'::text, 'decided'::text, 'appealed'::text]))),
+    CONSTRAINT reports_suspend_until CHECK (((suspend_until IS NULL) OR (decision = 'suspend'::text))),
+    CONSTRAINT reports_urgency_check CHECK ((urgency = ANY (ARRAY[0, 1, 2])))
+);
+ALTER TABLE reports ADD CONSTRAINT reports_pkey PRIMARY KEY (id);
+CREATE INDEX reports_by_customer ON reports USING btree (customer_id, id);
+CREATE INDEX reports_by_mitra ON reports USING btree (mitra_id, id);
+CREATE INDEX reports_by_queue ON reports USING btree (queue_rank, due_at, id);
+CREATE INDEX reports_by_session ON reports USING btree (session_id);
+CREATE UNIQUE INDEX reports_once_per_side ON reports USING btree (session_id, reporter) WHERE (kind = 'report'::text);
+CREATE TRIGGER reports_allowed_steps BEFORE UPDATE OF status, decision, suspend_until, decided_by, decided_at ON reports FOR EACH ROW EXECUTE FUNCTION report_steps();
+ALTER TABLE reports ADD CONSTRAINT reports_appeal_decided_by_fkey FOREIGN KEY (appeal_decided_by) REFERENCES operators(id);
+ALTER TABLE reports ADD CONSTRAINT reports_approved_by_fkey FOREIGN KEY (approved_by) REFERENCES operators(id);
+ALTER TABLE reports ADD CONSTRAINT reports_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES operators(id);
+ALTER TABLE reports ADD CONSTRAINT reports_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
 CREATE TABLE requests (
     id uuid DEFAULT uuidv7() NOT NULL,
     pairing_id uuid NOT NULL,
@@ -787,7 +880,7 @@ CREATE TABLE review_cases (
     opened_note text,
     CONSTRAINT review_cases_amount_rp_check CHECK ((amount_rp >= 0)),
     CONSTRAINT review_cases_opened_by_hand CHECK ((((opened_by IS NULL) = (opened_note IS NULL)) AND ((char_length(opened_note) >= 1) AND (char_length(opened_note) <= 1000)))),
-    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text, 'mitra_away'::text, 'unanswered'::text, 'complaint'::text, 'books_differ'::text]))),
+    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text, 'mitra_away'::text, 'unanswered'::text, 'complaint'::text, 'books_differ'::text, 'reported'::text]))),
     CONSTRAINT review_cases_refund_amount CHECK ((((NOT (decision IS DISTINCT FROM 'refund'::text)) = (refund_rp IS NOT NULL)) AND (refund_rp >= 0))),
     CONSTRAINT review_cases_status_check CHECK ((status = ANY (ARRAY['open'::text, 'decided'::text])))
 );
@@ -937,6 +1030,25 @@ ALTER TABLE texts ADD CONSTRAINT texts_pkey PRIMARY KEY (kind, version);
 CREATE TRIGGER texts_append_only BEFORE DELETE OR UPDATE ON texts FOR EACH ROW EXECUTE FUNCTION forbid_change();
 CREATE TRIGGER texts_never_emptied BEFORE TRUNCATE ON texts FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 
+CREATE TABLE transcript_requests (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    session_id uuid NOT NULL,
+    requested_by uuid NOT NULL,
+    reason text NOT NULL,
+    requested_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    approved_by uuid,
+    approved_at timestamp with time zone,
+    CONSTRAINT transcript_requests_reason_check CHECK (((char_length(reason) >= 1) AND (char_length(reason) <= 500))),
+    CONSTRAINT transcript_requests_second_operator CHECK ((((approved_by IS NULL) = (approved_at IS NULL)) AND ((approved_by IS NULL) OR (approved_by <> requested_by))))
+);
+ALTER TABLE transcript_requests ADD CONSTRAINT transcript_requests_pkey PRIMARY KEY (id);
+CREATE INDEX transcript_requests_by_operator ON transcript_requests USING btree (requested_by, session_id, approved_at);
+CREATE INDEX transcript_requests_by_time ON transcript_requests USING btree (requested_at, id) WHERE (approved_by IS NULL);
+CREATE UNIQUE INDEX transcript_requests_waiting ON transcript_requests USING btree (session_id, requested_by) WHERE (approved_by IS NULL);
+ALTER TABLE transcript_requests ADD CONSTRAINT transcript_requests_approved_by_fkey FOREIGN KEY (approved_by) REFERENCES operators(id);
+ALTER TABLE transcript_requests ADD CONSTRAINT transcript_requests_requested_by_fkey FOREIGN KEY (requested_by) REFERENCES operators(id);
+ALTER TABLE transcript_requests ADD CONSTRAINT transcript_requests_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
 CREATE TABLE what_ifs (
     id uuid DEFAULT uuidv7() NOT NULL,
     asked_by uuid NOT NULL,
@@ -970,6 +1082,11 @@ CREATE VIEW current_texts AS
     max(version) AS version
    FROM texts
   GROUP BY kind;
+
+CREATE VIEW held_sessions AS
+ SELECT session_id
+   FROM reports
+  WHERE ((status <> 'decided'::text) OR (closed_at > (curhat_now() - '90 days'::interval)));
 
 CREATE VIEW refused_refunds AS
  SELECT refunds.payment_id,
@@ -1142,6 +1259,8 @@ $$;
 
 CREATE FUNCTION count_mitra_hour(hour_began_at timestamp with time zone) RETURNS TABLE(mitra_id uuid, asked bigint, accepted bigint, rejected bigint, taken bigint, unanswered bigint, accept_seconds double precision)
     LANGUAGE sql STABLE
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
     AS $$
 SELECT requests.mitra_id, count(*), count(*) FILTER (WHERE requests.status = 'accepted'),
     count(*) FILTER (WHERE requests.status = 'rejected'),
@@ -1426,6 +1545,31 @@ BEGIN
     ), 0) THEN
         RAISE EXCEPTION 'refund % exceeds what is left of charge %', NEW.id, NEW.charge_attempt_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'refunds_at_most_the_charge';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION report_steps() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF (OLD.status, NEW.status) NOT IN (
+        ('open', 'awaiting_approval'), ('open', 'decided'), ('awaiting_approval', 'decided'),
+        ('awaiting_approval', 'open'), ('decided', 'appealed'), ('appealed', 'decided')
+    ) THEN
+        RAISE EXCEPTION 'report % cannot go from % to %', NEW.id, OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'reports_allowed_steps';
+    END IF;
+    IF OLD.decision IS NOT NULL AND NEW.status <> 'open'
+        AND (OLD.decision, OLD.suspend_until, OLD.decided_by, OLD.decided_at)
+            IS DISTINCT FROM (NEW.decision, NEW.suspend_until, NEW.decided_by, NEW.decided_at)
+    THEN
+        RAISE EXCEPTION 'report % is decided', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'reports_decided_once';
+    END IF;
+    IF OLD.appealed_at IS NOT NULL AND NEW.status = 'appealed' THEN
+        RAISE EXCEPTION 'report % has its appeal', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'reports_one_appeal';
     END IF;
     RETURN NEW;
 END $$;

@@ -12,6 +12,7 @@ from typing import Final
 from bench.harness import people
 from bench.harness.testbed import Connection
 from curhat.control_center.dashboard import queries as dashboard
+from curhat.control_center.records import queries
 
 OPERATOR: Final = 20
 CASE: Final = 21
@@ -211,8 +212,9 @@ async def year_of(connection: Connection, sessions: int) -> Records:
         await connection.execute(statement.replace("$1", str(number)))
     await connection.execute("RESET session_replication_role")
     await connection.execute("DROP TABLE payment")
-    # The worker stores the counts of past hours for the charts.
+    # The worker stores the counts of past hours for the charts, and how mitras answered in past hours.
     await dashboard.keep_hourly_counts(connection, days=30, max_hours=24 * 31)
+    await queries.keep_mitra_hours(connection, days=31, max_hours=24 * 31)
     return records
 
 
@@ -229,6 +231,12 @@ async def _operator(connection: Connection) -> None:
         """,
         OPERATOR,
         WHAT_IF,
+    )
+    # Customers do not accept the code of conduct, so this text keeps nobody from paying.
+    await connection.execute(
+        "INSERT INTO texts (kind, version, body_id, body_en, is_draft, published_by) "
+        "VALUES ('code_of_conduct', 1, '# Isi', '# Body', true, bench_id($1, 1)::text)",
+        OPERATOR,
     )
     await connection.execute(
         """

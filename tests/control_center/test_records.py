@@ -176,15 +176,18 @@ async def test_each_reading_of_a_transcript_needs_a_reason_and_is_audited(server
     path = f"/sessions/{chat.id}/transcript"
     for body in ({}, {"reason": ""}, {"reason": "  "}, {"reason": "x" * 501}):
         assert problem(await reviewer.post(path, body)) == INVALID
-    await reviewer.post(path, {"reason": "keluhan nomor 12"}, key="")
-    answer = await reviewer.post(path, {"reason": " keluhan nomor 12 "}, key="")
+    ground = {"kind": "legal_order"}
+    await reviewer.post(path, {"reason": "keluhan nomor 12", "ground": ground}, key="")
+    answer = await reviewer.post(path, {"reason": " keluhan nomor 12 ", "ground": ground}, key="")
     assert answer.status_code == 200, answer.text
     said = [(message["sender"], message["text"]) for message in answer.json()["messages"]]
     assert said == [("customer", "halo"), ("mitra", "apa kabar")]
     rows = await server.database.fetch(
         "SELECT actor, subject_id, new_value FROM audit_entries WHERE action = 'transcript_revealed'"
     )
-    assert [tuple(row) for row in rows] == [(str(reviewer.id), str(chat.id), "keluhan nomor 12")] * 2
+    assert [tuple(row) for row in rows] == [
+        (str(reviewer.id), str(chat.id), "legal_order: keluhan nomor 12")
+    ] * 2
     # The server does not store this answer in idempotency_keys, because the answer contains the chat.
     assert (
         await server.database.fetchval("SELECT count(*) FROM idempotency_keys WHERE body LIKE '%apa kabar%'")

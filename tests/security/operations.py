@@ -5,6 +5,7 @@ The operations come from the contract. The entries are written by hand.
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -13,12 +14,18 @@ import msgspec
 
 from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
+from curhat.control_center.operators.service import SignedInOperator
+from curhat.control_center.reports import service as report_decisions
+from curhat.control_center.reports.schemas import ReportVerdict
 from curhat.kit.identity import AnyRole, Identity, Role
 from curhat.notebook import service as notebook
 from curhat.notifications.port import BrowserAddress
 from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
 from curhat.pairing.service import Target
+from curhat.safety.reports import service as reports
+from curhat.safety.reports.schemas import NewReport
+from curhat.safety.reports.states import ReportDecision, ReportReason
 from curhat.sessions import extension
 from tests.support.cases import make_failed_search
 from tests.support.push import Browser
@@ -543,7 +550,105 @@ async def _session_record(server: RunningServer) -> Call:
 
 async def _transcript(server: RunningServer) -> Call:
     call = await _session_record(server)
-    return Call(call.caller, call.ids, body={"reason": "keluhan"})
+    ground = {"kind": "legal_order"}
+    return Call(call.caller, call.ids, body={"reason": "surat perintah 12/2026", "ground": ground})
+
+
+async def _transcript_request(server: RunningServer) -> Call:
+    call = await _session_record(server)
+    asking = await server.operator("reviewer")
+    request_id = await server.database.fetchval(
+        "INSERT INTO transcript_requests (session_id, requested_by, reason) VALUES ($1, $2, 'keluhan') RETURNING id",
+        call.ids["session_id"],
+        asking.id,
+    )
+    return Call(call.caller, {"transcript_id": request_id})
+
+
+async def _report_of(server: RunningServer, reporter: Role, reason: ReportReason = "insult") -> UUID:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
+    who = chat.customer if reporter == "customer" else chat.mitra
+    async with server.database.transaction() as tx:
+        return (await reports.report(tx, who, chat.id, NewReport(reason))).id
+
+
+async def _report_record(server: RunningServer) -> Call:
+    return Call(await server.operator(), {"report_id": await _report_of(server, "mitra", "danger")})
+
+
+async def _report_decision(server: RunningServer) -> Call:
+    call = await _report_record(server)
+    return Call(call.caller, call.ids, body={"decision": "warn", "note": "kasar"})
+
+
+async def _phone_order(server: RunningServer) -> Call:
+    call = await _report_record(server)
+    return Call(call.caller, call.ids, body={"reason": "ia menyebut rencana"})
+
+
+async def _decided_report(server: RunningServer, reporter: Role, decision: ReportDecision) -> UUID:
+    """Make a report that another operator has decided. Returns the report's id."""
+    report_id = await _report_of(server, reporter)
+    decider = await server.operator("reviewer")
+    async with server.database.transaction() as tx:
+        signed_in = SignedInOperator(
+            decider.id,
+            "decider@example.id",
+            "reviewer",
+            uuid4(),
+            "bearer",
+            totp_enrolled=True,
+            must_change_password=False,
+            known_device_digest=None,
+        )
+        await report_decisions.decide(tx, signed_in, report_id, ReportVerdict(decision, "kasar"), "kasar")
+    return report_id
+
+
+async def _suspension_to_approve(server: RunningServer) -> Call:
+    report_id = await _decided_report(server, "mitra", "suspend")
+    return Call(await server.operator(), {"report_id": report_id}, body={"approved": True})
+
+
+def _notice(role: Role, body: Body | None = None) -> Callable[[RunningServer], Awaitable[Call]]:
+    async def prepare(server: RunningServer) -> Call:
+        await _decided_report(server, "mitra" if role == "customer" else "customer", "warn")
+        notice = await server.database.fetchrow(
+            "SELECT id, user_id FROM notices WHERE role = $1 AND kind = 'warning' ORDER BY id DESC LIMIT 1",
+            role,
+        )
+        assert notice is not None
+        return Call(await server.person(role, notice["user_id"]), {"notice_id": notice["id"]}, body=body)
+
+    return prepare
+
+
+async def _appeal(server: RunningServer) -> Call:
+    call = await _notice("customer")(server)
+    assert call.caller is not None
+    notice_id = UUID(str(call.ids["notice_id"]))
+    async with server.database.transaction() as tx:
+        await reports.appeal(tx, Identity("customer", call.caller.id), notice_id, "itu bercanda")
+    report_id = await server.database.fetchval("SELECT report_id FROM notices WHERE id = $1", notice_id)
+    body = {"decision": "overturned", "note": "benar bercanda"}
+    return Call(await server.operator(), {"report_id": report_id}, body=body)
+
+
+async def _suspension(server: RunningServer) -> Call:
+    until = datetime.now(UTC) + timedelta(days=7)
+    return Call(
+        await server.operator(),
+        {"customer_id": await server.make.customer()},
+        body={"reason": "menghina", "until": until.isoformat()},
+    )
+
+
+async def _new_report(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"reason": "insult", "note": "kasar"}
+
+
+async def _concern(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"level": "danger_now", "note": "ia menyebut rencana"}
 
 
 async def _customer_record(server: RunningServer) -> Call:
@@ -644,6 +749,15 @@ ENTRIES: dict[str, Entry] = {
     "search_sessions": Entry("operator", 200, _operator),
     "get_session_record": Entry("operator", 200, _session_record),
     "reveal_transcript": Entry("operator", 200, _transcript),
+    "list_transcript_requests": Entry("operator", 200, _operator),
+    "approve_transcript": Entry("operator", 200, _transcript_request),
+    "list_reports": Entry("operator", 200, _operator),
+    "get_report": Entry("operator", 200, _report_record),
+    "decide_report": Entry("operator", 200, _report_decision),
+    "approve_suspension": Entry("operator", 200, _suspension_to_approve),
+    "decide_appeal": Entry("operator", 200, _appeal),
+    "reveal_phone": Entry("operator", 200, _phone_order),
+    "change_customer_suspension": Entry("operator", 200, _suspension),
     "search_customers": Entry("operator", 200, _operator),
     "get_customer_record": Entry("operator", 200, _customer_record),
     "search_mitras": Entry("operator", 200, _operator),
@@ -738,6 +852,17 @@ ENTRIES: dict[str, Entry] = {
     "send_mitra_message": Entry("mitra", 201, _in_session("mitra", _message)),
     "mark_read_by_mitra": Entry("mitra", 204, _in_session("mitra", _mark)),
     "end_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _reason)),
+    "report_mitra": Entry("customer", 201, _in_session("customer", _new_report)),
+    "report_customer": Entry("mitra", 201, _in_session("mitra", _new_report)),
+    "raise_concern": Entry("mitra", 201, _in_session("mitra", _concern)),
+    "list_reports_of_customer": Entry("customer", 200, _customer),
+    "list_reports_of_mitra": Entry("mitra", 200, _mitra, admits_suspended=True),
+    "list_notices_of_customer": Entry("customer", 200, _customer),
+    "list_notices_of_mitra": Entry("mitra", 200, _mitra, admits_suspended=True),
+    "acknowledge_notice_of_customer": Entry("customer", 200, _notice("customer")),
+    "acknowledge_notice_of_mitra": Entry("mitra", 200, _notice("mitra"), admits_suspended=True),
+    "appeal_of_customer": Entry("customer", 201, _notice("customer", {"text": "itu bercanda"})),
+    "appeal_of_mitra": Entry("mitra", 201, _notice("mitra", {"text": "itu bercanda"}), admits_suspended=True),
     "issue_mitra_realtime_ticket": Entry("mitra", 201, _mitra),
     "get_customer_push_key": Entry("customer", 200, _customer),
     "get_mitra_push_key": Entry("mitra", 200, _mitra),

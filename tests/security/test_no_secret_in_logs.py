@@ -197,10 +197,11 @@ async def _in_the_control_center(journey: Journey, session_id: str) -> None:
     for query in ({"q": CUSTOMER_PHONE}, {"q": CUSTOMER_PHONE, "format": "csv"}):
         assert (await operator.get("/customers", **query)).status_code == 200
     reason = journey.secret("alasan membaca percakapan ini")
-    revealed = await operator.post(f"/sessions/{session_id}/transcript", {"reason": reason})
+    order = {"reason": reason, "ground": {"kind": "legal_order"}}
+    revealed = await operator.post(f"/sessions/{session_id}/transcript", order)
     assert revealed.status_code == 200
     await journey.database.execute("ALTER TABLE audit_entries RENAME TO audit_away")
-    assert (await operator.post(f"/sessions/{session_id}/transcript", {"reason": reason})).status_code == 500
+    assert (await operator.post(f"/sessions/{session_id}/transcript", order)).status_code == 500
     await journey.database.execute("ALTER TABLE audit_away RENAME TO audit_entries")
 
 

@@ -57,6 +57,10 @@ OWNERS = {
     "extensions": "sessions",
     "canned_answers": "notebook",
     "customer_notes": "notebook",
+    "reports": "safety",
+    "held_sessions": "safety",
+    "notices": "safety",
+    "transcript_requests": "control_center",
     "seen_payments": "journeys",
     "streams": "realtime",
     "stream_events": "realtime",
@@ -82,6 +86,7 @@ Reasons = Mapping[tuple[str, str], Mapping[str, str]]
 
 _WITH_ITS_CHANGE = "the audit entry is written in the transaction of the change"
 _LIST = "operators look through the rows of all packages"
+_OPERATORS_DECIDE = "a person makes a report, and an operator decides it"
 _PRESENCE = "presence owns the columns that decide whether a mitra can be asked: toggle, capacity, last seen"
 _ONE_STATEMENT = "all rows of an accept change in one statement (decision 0007)"
 
@@ -103,6 +108,10 @@ EXCEPTIONS: Reasons = {
         "mitras": "an extension depends on the mitra's toggle, and a session shows the mitra's name",
         "customers": "a session shows the customer's name",
         "charge_attempts": "the gateway's answer names the attempt, and the session of its extension is locked first",
+    },
+    ("safety.reports", "*"): {
+        "sessions": "a person reports only the other member of an own session",
+        "messages": "a report needs the chat's text, and marks messages of the chat",
     },
     ("notebook", "*"): {"sessions": "a mitra writes a note only about the customer of an own session"},
     ("pairing", "*"): {
@@ -139,6 +148,12 @@ EXCEPTIONS: Reasons = {
     ("control_center.texts", "*"): {"*": _LIST},
     ("control_center.what_if", "*"): {"*": "a replay reads the past of all packages"},
     ("control_center.search", "*"): {"*": _LIST},
+    ("control_center.reports", "*"): {"*": _LIST},
+    ("control_center.transcripts", "*"): {"*": _LIST},
+    ("control_center.reports", "decide_report"): {"reports": _OPERATORS_DECIDE},
+    ("control_center.reports", "approve_suspension"): {"reports": _OPERATORS_DECIDE},
+    ("control_center.reports", "refuse_suspension"): {"reports": _OPERATORS_DECIDE},
+    ("control_center.reports", "decide_appeal"): {"reports": _OPERATORS_DECIDE},
     ("control_center.review", "decide_case"): {
         "review_cases": "payments opens a case, and an operator decides it"
     },

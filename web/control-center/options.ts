@@ -34,6 +34,7 @@ export const CASE_REASONS = [
   'unanswered',
   'complaint',
   'books_differ',
+  'reported',
 ] as const satisfies readonly Schemas['ReviewCase']['reason'][];
 export const END_REASONS = [
   'time_up',

@@ -1,7 +1,8 @@
-"""Checks who is allowed to call an operation, and provides the dependencies `customer` and `mitra`.
+"""Checks who is allowed to call an operation, and provides the dependencies `customer`, `mitra` and `any_mitra`.
 
-A handler with the parameter `customer` or `mitra` admits only signed-in people of that role. The value of the
-parameter is the caller's Identity.
+A handler with the parameter `customer` or `mitra` admits only signed-in people of that role. A handler with the
+parameter `any_mitra` also admits a suspended mitra, who reads the notice about the suspension and appeals (T.4). The
+value of the parameter is the caller's Identity.
 """
 
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,11 @@ async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Auth
     return _admit(request, signed_in)
 
 
+async def provide_any_mitra(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
+    """Return the mitra who sent the request, who can be suspended. Raises Unauthenticated, Forbidden."""
+    return _admit(request, await authenticator.identify("mitra", request.scope))
+
+
 def customers_and_mitras_only(
     authenticator: Callable[[], Authenticator],
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
@@ -43,7 +49,7 @@ def customers_and_mitras_only(
         named = handler.parsed_fn_signature.parameters
         if "customer" in named:
             await authenticator().identify("customer", connection.scope)
-        elif "mitra" in named:
+        elif "mitra" in named or "any_mitra" in named:
             await authenticator().identify("mitra", connection.scope)
 
     return guard

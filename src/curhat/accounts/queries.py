@@ -696,15 +696,94 @@ async def is_adult(db: Executor, /, *, role: Role, id: UUID) -> bool:
     return value
 
 
+IS_CUSTOMER_SUSPENDED: Final = """
+SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+FROM customers WHERE id = $1
+"""
+
+
+async def is_customer_suspended(db: Executor, /, *, id: UUID) -> bool | None:
+    """Read whether the customer is suspended now (T.3)."""
+    row = await db.fetchrow(IS_CUSTOMER_SUSPENDED, id)
+    if row is None:
+        return None
+    value: bool = row[0]
+    return value
+
+
+SHARE_LOCK_CUSTOMER: Final = """
+SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+FROM customers WHERE id = $1 FOR SHARE
+"""
+
+
+async def share_lock_customer(db: Executor, /, *, id: UUID) -> bool | None:
+    """Read whether the customer is suspended now, and hold back every suspension until this transaction ends. If a
+    suspension is being written, the statement waits, and then reads the new row."""
+    row = await db.fetchrow(SHARE_LOCK_CUSTOMER, id)
+    if row is None:
+        return None
+    value: bool = row[0]
+    return value
+
+
+class LockedCustomer(msgspec.Struct, frozen=True):
+    is_suspended: bool
+    suspended_until: datetime | None
+
+
+LOCK_CUSTOMER: Final = """
+SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended,
+    suspended_until
+FROM customers WHERE id = $1 FOR NO KEY UPDATE
+"""
+
+
+async def lock_customer(db: Executor, /, *, id: UUID) -> LockedCustomer | None:
+    """Lock the customer before an operator's change. Returns no row if no such customer exists."""
+    row = await db.fetchrow(LOCK_CUSTOMER, id)
+    if row is None:
+        return None
+    return LockedCustomer(*row)
+
+
+SUSPEND_CUSTOMER: Final = """
+UPDATE customers SET suspended_until = $1, suspended_at = CASE
+    WHEN suspended_until IS NULL OR suspended_until > curhat_now() THEN coalesce(suspended_at, curhat_now())
+    ELSE curhat_now()
+END
+WHERE id = $2
+"""
+
+
+async def suspend_customer(db: Executor, /, *, until: datetime | None, id: UUID) -> None:
+    """Suspend the customer until @until, or for good. A suspension that is in force begins no later than before."""
+    await db.execute(SUSPEND_CUSTOMER, until, id)
+
+
+LIFT_CUSTOMER_SUSPENSION: Final = """
+UPDATE customers SET suspended_at = NULL, suspended_until = NULL WHERE id = $1
+"""
+
+
+async def lift_customer_suspension(db: Executor, /, *, id: UUID) -> None:
+    """Lift the suspension of the customer (suspended → admitted)."""
+    await db.execute(LIFT_CUSTOMER_SUSPENSION, id)
+
+
 class LockedMitra(msgspec.Struct, frozen=True):
     display_name: str
     max_customers: int
     active_sessions: int
     is_suspended: bool
+    suspended_until: datetime | None
+    is_over: bool
 
 
 LOCK_MITRA: Final = """
-SELECT display_name, max_customers, active_sessions, suspended_at IS NOT NULL AS is_suspended
+SELECT display_name, max_customers, active_sessions, suspended_at IS NOT NULL AS is_suspended,
+    CASE WHEN suspended_at IS NOT NULL THEN suspended_until END AS suspended_until,
+    coalesce(suspended_at IS NOT NULL AND suspended_until <= curhat_now(), false) AS is_over
 FROM mitras WHERE id = $1 FOR NO KEY UPDATE
 """
 
@@ -738,21 +817,31 @@ async def change_capacity(db: Executor, /, *, max_customers: int, id: UUID) -> N
 
 
 SUSPEND_MITRA: Final = """
-UPDATE mitras SET suspended_at = curhat_now(), online = false WHERE id = $1
+UPDATE mitras SET suspended_at = curhat_now(), suspended_until = $1, online = false WHERE id = $2
 """
 
 
-async def suspend_mitra(db: Executor, /, *, id: UUID) -> None:
-    """Suspend the mitra (admitted → suspended). The statement also sets the toggle to offline. After the suspension, the
-    mitra must switch to online again."""
-    await db.execute(SUSPEND_MITRA, id)
+async def suspend_mitra(db: Executor, /, *, until: datetime | None, id: UUID) -> None:
+    """Suspend the mitra (admitted → suspended), until @until or until an operator lifts the suspension. The statement also
+    sets the toggle to offline. After the suspension, the mitra must switch to online again."""
+    await db.execute(SUSPEND_MITRA, until, id)
+
+
+CHANGE_SUSPENSION_END: Final = """
+UPDATE mitras SET suspended_until = $1 WHERE id = $2 AND suspended_at IS NOT NULL
+"""
+
+
+async def change_suspension_end(db: Executor, /, *, until: datetime | None, id: UUID) -> None:
+    """Change until when the suspended mitra is suspended."""
+    await db.execute(CHANGE_SUSPENSION_END, until, id)
 
 
 LIFT_SUSPENSION: Final = """
 WITH revoked AS (
     UPDATE access_tokens SET revoked_at = curhat_now() WHERE user_id = $1 AND role = 'mitra' AND revoked_at IS NULL
 )
-UPDATE mitras SET suspended_at = NULL WHERE id = $1
+UPDATE mitras SET suspended_at = NULL, suspended_until = NULL WHERE id = $1
 """
 
 

@@ -295,10 +295,45 @@ UPDATE mitras SET adult_at = curhat_now() WHERE id = @id AND adult_at IS NULL
 SELECT CASE WHEN @role::text = 'customer' THEN EXISTS (SELECT 1 FROM customers WHERE id = @id AND adult_at IS NOT NULL)
     ELSE EXISTS (SELECT 1 FROM mitras WHERE id = @id AND adult_at IS NOT NULL) END AS is_adult
 
+-- name: is_customer_suspended :optional
+-- Read whether the customer is suspended now (T.3).
+SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+FROM customers WHERE id = @id
+
+-- name: share_lock_customer :optional
+-- Read whether the customer is suspended now, and hold back every suspension until this transaction ends. If a
+-- suspension is being written, the statement waits, and then reads the new row.
+SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+FROM customers WHERE id = @id FOR SHARE
+
+-- name: lock_customer :optional
+-- Lock the customer before an operator's change. Returns no row if no such customer exists.
+-- nullable: suspended_until
+-- row: LockedCustomer
+SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended,
+    suspended_until
+FROM customers WHERE id = @id FOR NO KEY UPDATE
+
+-- name: suspend_customer :exec
+-- Suspend the customer until @until, or for good. A suspension that is in force begins no later than before.
+-- nullable: @until
+UPDATE customers SET suspended_until = @until, suspended_at = CASE
+    WHEN suspended_until IS NULL OR suspended_until > curhat_now() THEN coalesce(suspended_at, curhat_now())
+    ELSE curhat_now()
+END
+WHERE id = @id
+
+-- name: lift_customer_suspension :exec
+-- Lift the suspension of the customer (suspended → admitted).
+UPDATE customers SET suspended_at = NULL, suspended_until = NULL WHERE id = @id
+
 -- name: lock_mitra :optional
 -- Lock the mitra before an operator's change. Returns no row if no such mitra exists.
+-- nullable: suspended_until
 -- row: LockedMitra
-SELECT display_name, max_customers, active_sessions, suspended_at IS NOT NULL AS is_suspended
+SELECT display_name, max_customers, active_sessions, suspended_at IS NOT NULL AS is_suspended,
+    CASE WHEN suspended_at IS NOT NULL THEN suspended_until END AS suspended_until,
+    coalesce(suspended_at IS NOT NULL AND suspended_until <= curhat_now(), false) AS is_over
 FROM mitras WHERE id = @id FOR NO KEY UPDATE
 
 -- name: rename_mitra :exec
@@ -310,9 +345,15 @@ UPDATE mitras SET display_name = @display_name WHERE id = @id
 UPDATE mitras SET max_customers = @max_customers WHERE id = @id
 
 -- name: suspend_mitra :exec
--- Suspend the mitra (admitted → suspended). The statement also sets the toggle to offline. After the suspension, the
--- mitra must switch to online again.
-UPDATE mitras SET suspended_at = curhat_now(), online = false WHERE id = @id
+-- Suspend the mitra (admitted → suspended), until @until or until an operator lifts the suspension. The statement also
+-- sets the toggle to offline. After the suspension, the mitra must switch to online again.
+-- nullable: @until
+UPDATE mitras SET suspended_at = curhat_now(), suspended_until = @until, online = false WHERE id = @id
+
+-- name: change_suspension_end :exec
+-- Change until when the suspended mitra is suspended.
+-- nullable: @until
+UPDATE mitras SET suspended_until = @until WHERE id = @id AND suspended_at IS NOT NULL
 
 -- name: lift_suspension :exec
 -- Lift the suspension of the mitra (suspended → admitted). Revokes every token of the mitra, so that a token from
@@ -320,7 +361,7 @@ UPDATE mitras SET suspended_at = curhat_now(), online = false WHERE id = @id
 WITH revoked AS (
     UPDATE access_tokens SET revoked_at = curhat_now() WHERE user_id = @id AND role = 'mitra' AND revoked_at IS NULL
 )
-UPDATE mitras SET suspended_at = NULL WHERE id = @id
+UPDATE mitras SET suspended_at = NULL, suspended_until = NULL WHERE id = @id
 
 -- name: prune_codes :execrows
 -- Delete at most @max_codes codes that are older than a day, oldest first. The limits on codes count only the codes of

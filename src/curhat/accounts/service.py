@@ -35,7 +35,7 @@ from curhat.accounts.schemas import (
     Transport,
 )
 from curhat.accounts.token_lookup import TokenLookup
-from curhat.kit.audit import write_audit_entry
+from curhat.kit.audit import AuditAction, write_audit_entry
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import (
     BusinessError,
@@ -594,36 +594,122 @@ def _check_capacity(max_customers: int) -> None:
 
 
 async def suspend_mitra(
-    tx: Transaction, mitra_id: UUID, *, by: str = "command line", reason: str | None = None
+    tx: Transaction,
+    mitra_id: UUID,
+    *,
+    by: str = "command line",
+    reason: str | None = None,
+    until: datetime | None = None,
 ) -> bool:
-    """Suspend a mitra. Every process closes the mitra's sockets.
+    """Suspend a mitra, until `until` or until an operator lifts the suspension. Every process closes its sockets.
 
     After the commit, every process refuses the mitra's tokens. `lift_suspension` revokes these tokens.
-    The package `journeys` withdraws the mitra's requests and ends the mitra's sessions. Returns False and changes
-    nothing if the mitra was already suspended. The audit keeps the reason. Raises NotFound.
+    The package `journeys` withdraws the mitra's requests and ends the mitra's sessions. If the mitra is suspended
+    already, the function returns False, and the suspension ends at the later of the two ends. The audit keeps the
+    reason. Raises NotFound.
     """
-    if (await _locked_mitra(tx, mitra_id)).is_suspended:
+    mitra = await _locked_mitra(tx, mitra_id)
+    if mitra.is_suspended:
+        if mitra.suspended_until is not None and (until is None or until > mitra.suspended_until):
+            await queries.change_suspension_end(tx, id=mitra_id, until=until)
+            await _audit_suspension(tx, "mitra", mitra_id, by, until, reason, old="suspended")
         return False
-    await queries.suspend_mitra(tx, id=mitra_id)
-    new = "suspended" if reason is None else f"suspended: {reason}"
-    await write_audit_entry(tx, by, "mitra_suspended", "mitra", mitra_id, old="admitted", new=new)
+    await queries.suspend_mitra(tx, id=mitra_id, until=until)
+    await _audit_suspension(tx, "mitra", mitra_id, by, until, reason, old="admitted")
     _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role="mitra", user_id=mitra_id))
     _signal_mitra_changed(tx, mitra_id)
     return True
 
 
-async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
-    """End a suspension, and revoke the mitra's tokens, so that the mitra signs in again. A repeated call does nothing.
+async def _audit_suspension(
+    tx: Transaction,
+    role: Role,
+    user_id: UUID,
+    by: str,
+    until: datetime | None,
+    reason: str | None,
+    *,
+    old: str,
+) -> None:
+    new = "suspended" if until is None else f"suspended until {until.isoformat()}"
+    if reason is not None:
+        new = f"{new}: {reason}"
+    action: AuditAction = "customer_suspended" if role == "customer" else "mitra_suspended"
+    await write_audit_entry(tx, by, action, role, user_id, old=old, new=new)
 
-    Raises NotFound.
+
+async def lift_suspension_that_is_over(tx: Transaction, mitra_id: UUID) -> bool:
+    """Lift a mitra's suspension whose end has passed. Returns whether the suspension was lifted.
+
+    A suspension that an operator has prolonged or lifted meanwhile does not change.
     """
-    if (await _locked_mitra(tx, mitra_id)).is_suspended:
-        await queries.lift_suspension(tx, id=mitra_id)
-        await write_audit_entry(
-            tx, by, "mitra_suspension_lifted", "mitra", mitra_id, old="suspended", new="admitted"
-        )
-        _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role="mitra", user_id=mitra_id))
-        _signal_mitra_changed(tx, mitra_id)
+    if not (await _locked_mitra(tx, mitra_id)).is_over:
+        return False
+    await lift_suspension(tx, mitra_id, by="system")
+    return True
+
+
+async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
+    """End a suspension, and revoke the mitra's tokens, so that the mitra signs in again.
+
+    Returns False and changes nothing if the mitra was not suspended. Raises NotFound.
+    """
+    if not (await _locked_mitra(tx, mitra_id)).is_suspended:
+        return False
+    await queries.lift_suspension(tx, id=mitra_id)
+    await write_audit_entry(
+        tx, by, "mitra_suspension_lifted", "mitra", mitra_id, old="suspended", new="admitted"
+    )
+    _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role="mitra", user_id=mitra_id))
+    _signal_mitra_changed(tx, mitra_id)
+    return True
+
+
+async def suspend_customer(
+    tx: Transaction, customer_id: UUID, *, until: datetime | None, by: str, reason: str | None
+) -> bool:
+    """Suspend a customer until `until`, or for good. A running session goes on. The audit keeps the reason.
+
+    Returns False and changes nothing if the customer is suspended for at least as long already. Raises NotFound.
+    """
+    customer = await queries.lock_customer(tx, id=customer_id)
+    if customer is None:
+        raise NotFound
+    if customer.is_suspended:
+        before = customer.suspended_until
+        if before is None or (until is not None and until <= before):
+            return False
+    await queries.suspend_customer(tx, id=customer_id, until=until)
+    old = "suspended" if customer.is_suspended else "admitted"
+    await _audit_suspension(tx, "customer", customer_id, by, until, reason, old=old)
+    return True
+
+
+async def lift_customer_suspension(tx: Transaction, customer_id: UUID, *, by: str) -> bool:
+    """End a customer's suspension. Returns False and changes nothing if it is not in force. Raises NotFound."""
+    customer = await queries.lock_customer(tx, id=customer_id)
+    if customer is None:
+        raise NotFound
+    if not customer.is_suspended:
+        return False
+    await queries.lift_customer_suspension(tx, id=customer_id)
+    await write_audit_entry(
+        tx, by, "customer_suspension_lifted", "customer", customer_id, old="suspended", new="admitted"
+    )
+    return True
+
+
+async def refuse_suspended_customer(
+    tx: Transaction, customer_id: UUID, *, until_commit: bool = False
+) -> None:
+    """Raise Suspended if the customer is suspended now (T.3).
+
+    With `until_commit`, no suspension of the customer commits before this transaction has ended. The row of the
+    customer comes after the payment in the lock order.
+    """
+    read = queries.share_lock_customer if until_commit else queries.is_customer_suspended
+    if await read(tx, id=customer_id):
+        raise Suspended
 
 
 async def _locked_mitra(tx: Transaction, mitra_id: UUID) -> LockedMitra:

@@ -14,7 +14,12 @@ from litestar.routes import HTTPRoute
 from litestar.types import Guard
 
 from curhat.accounts import endpoints as accounts
-from curhat.accounts.guards import customers_and_mitras_only, provide_customer, provide_mitra
+from curhat.accounts.guards import (
+    customers_and_mitras_only,
+    provide_any_mitra,
+    provide_customer,
+    provide_mitra,
+)
 from curhat.accounts.service import Authenticator
 from curhat.app.api_docs import read_api_docs
 from curhat.app.wiring import Services
@@ -41,6 +46,7 @@ from curhat.payments.mock import endpoints as mock_gateway
 from curhat.presence import endpoints as presence
 from curhat.pricing import endpoints as pricing
 from curhat.realtime import endpoints as realtime
+from curhat.safety.reports import endpoints as reports
 from curhat.sessions import endpoints as sessions
 
 # The largest valid body is a chat message of 4,000 characters, each written as a JSON escape.
@@ -57,6 +63,7 @@ ROUTES = [
     *work.ROUTES,
     *sessions.ROUTES,
     *notebook.ROUTES,
+    *reports.ROUTES,
     *realtime.ROUTES,
     *control_center.ROUTES,
     *notifications.ROUTES,
@@ -97,6 +104,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             "push_channels": given(lambda s: s.push_channels),
             "customer": Provide(provide_customer),
             "mitra": Provide(provide_seen_mitra),
+            "any_mitra": Provide(provide_any_mitra),
             "operator": Provide(provide_operator),
         },
         exception_handlers={

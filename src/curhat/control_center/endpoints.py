@@ -9,10 +9,12 @@ from curhat.control_center.devices import endpoints as devices
 from curhat.control_center.gateway_notice import endpoints as gateway_notice
 from curhat.control_center.operators import endpoints as operators
 from curhat.control_center.records import endpoints as records
+from curhat.control_center.reports import endpoints as reports
 from curhat.control_center.review import endpoints as review
 from curhat.control_center.search import endpoints as search
 from curhat.control_center.team import endpoints as team
 from curhat.control_center.texts import endpoints as texts
+from curhat.control_center.transcripts import endpoints as transcripts
 from curhat.control_center.what_if import endpoints as what_if
 
 ROUTES: list[BaseRouteHandler] = [
@@ -22,8 +24,10 @@ ROUTES: list[BaseRouteHandler] = [
     *dashboard.ROUTES,
     *configuration_screen.ROUTES,
     *review.ROUTES,
+    *reports.ROUTES,
     *search.ROUTES,
     *records.ROUTES,
+    *transcripts.ROUTES,
     *devices.ROUTES,
     *audit.ROUTES,
     *what_if.ROUTES,

@@ -27,7 +27,14 @@ from curhat.journeys.schemas import (
 from curhat.journeys.single_flight import SingleFlight
 from curhat.journeys.snapshot import customer_state, mitra_state, with_presence
 from curhat.kit.database import Database, Transaction
-from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, ValidationFailed
+from curhat.kit.errors import (
+    AcknowledgementNeeded,
+    BusinessError,
+    NotFound,
+    PresenceUnknown,
+    Suspended,
+    ValidationFailed,
+)
 from curhat.kit.http import AnyRequest, command, read_idempotent_request, to_answer, to_response
 from curhat.kit.idempotency import (
     Answer,
@@ -108,6 +115,8 @@ async def _profile(tx: Transaction, customer_id: UUID) -> CustomerProfile:
     responses=answers(
         {201: Payment},
         *WITH_KEY,
+        Suspended,
+        AcknowledgementNeeded,
         NotFound,
         NoMitraAvailable,
         MitraUnavailable,
@@ -203,6 +212,7 @@ async def mark_payment_seen(
     responses=answers(
         {200: Confirmation, 202: Confirmation},
         *WITH_KEY,
+        Suspended,
         NotFound,
         PaymentDeclined,
         PaymentExpired,

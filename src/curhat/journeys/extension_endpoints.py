@@ -7,10 +7,11 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
+from curhat.accounts import service as accounts
 from curhat.journeys import charging
 from curhat.journeys.availability import is_connected_or_none
-from curhat.kit.database import Database
-from curhat.kit.errors import BusinessError, NotFound
+from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import BusinessError, NotFound, Suspended
 from curhat.kit.http import AnyRequest, command, read_idempotent_request, to_answer, to_response
 from curhat.kit.idempotency import begin_long, finish_long, keep_refusal
 from curhat.kit.identity import Identity
@@ -30,7 +31,9 @@ Mitra = NamedDependency[Identity]
 
 @post(
     "/api/client/sessions/{session_id:uuid}/extensions",
-    responses=answers({201: Extension}, *WITH_KEY, NotFound, SessionEnded, ExtensionPending, TermsChanged),
+    responses=answers(
+        {201: Extension}, *WITH_KEY, Suspended, NotFound, SessionEnded, ExtensionPending, TermsChanged
+    ),
 )
 async def request_extension(
     request: AnyRequest,
@@ -42,20 +45,20 @@ async def request_extension(
 ) -> Response[bytes]:
     """Ask for an extension, on the current terms (5.4). The server charges nothing before the approval.
 
-    If the mitra is not connected, the extension is rejected immediately (5.6).
+    If the mitra is not connected, the extension is rejected immediately (5.6). The running session of a suspended
+    customer goes on, but gets no more time (T.3).
     """
     async with database.transaction() as tx:
         views = await sessions.own_session(tx, customer, session_id)
     connected = await is_connected_or_none(presence, views.mitra_id)
-    return await command(
-        request,
-        database,
-        customer,
-        lambda tx: extension.request(
+
+    async def step(tx: Transaction) -> Extension:
+        await accounts.refuse_suspended_customer(tx, customer.user_id)
+        return await extension.request(
             tx, customer.user_id, session_id, data.offer_id, connected, data.default_action
-        ),
-        status=201,
-    )
+        )
+
+    return await command(request, database, customer, step, status=201)
 
 
 @post(

@@ -5,6 +5,7 @@ sessions and payments come before mitras in the lock order. So if a session or a
 a deadline that is due now. A worker then makes the change in a transaction of its own.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from curhat.accounts import service as accounts
@@ -12,7 +13,9 @@ from curhat.deadlines import service as deadlines
 from curhat.journeys import queries
 from curhat.journeys.renaming import PAYMENT_RENAMED, SESSION_RENAMED
 from curhat.kit.database import Transaction
+from curhat.kit.identity import Identity
 from curhat.pairing import service as pairing
+from curhat.safety.reports import service as reports
 from curhat.sessions import extension
 
 # Deadline kind: the mitra of this session was suspended, so the session ends.
@@ -23,9 +26,12 @@ async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
     """If the mitra went offline, withdraw the mitra's requests.
 
     The mitra's targeted pairings then fail (4.4), and the mitra's pending extensions are rejected (5.6). If the mitra
-    went online, do nothing, because the package `presence` then calls `pairing.service.offer_open_blasts`.
+    went online, offer nothing, because the package `presence` then calls `pairing.service.offer_open_blasts`.
+    A mitra with a warning must first acknowledge it, and cannot go online: raises AcknowledgementNeeded (T.4).
     """
-    if not online:
+    if online:
+        await reports.refuse_unacknowledged(tx, Identity("mitra", mitra_id))
+    else:
         await pairing.withdraw(tx, mitra_id, "went_offline")
         await extension.toggle_went_off(tx, mitra_id)
 
@@ -50,13 +56,19 @@ async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *
 
 
 async def suspend_mitra(
-    tx: Transaction, mitra_id: UUID, *, by: str = "command line", reason: str | None = None
+    tx: Transaction,
+    mitra_id: UUID,
+    *,
+    by: str = "command line",
+    reason: str | None = None,
+    until: datetime | None = None,
 ) -> None:
     """Suspend a mitra: close the sockets, withdraw the requests, end the running sessions.
 
-    A repeated call does nothing.
+    A repeated call can only move the end of the suspension to a later `until`. The caller arms the deadline of `until`
+    (suspensions.suspend).
     """
-    if not await accounts.suspend_mitra(tx, mitra_id, by=by, reason=reason):
+    if not await accounts.suspend_mitra(tx, mitra_id, by=by, reason=reason, until=until):
         return
     await pairing.withdraw(tx, mitra_id, "suspended")
     await extension.toggle_went_off(tx, mitra_id)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from curhat.accounts import service as accounts
 from curhat.configuration import service as configuration
 from curhat.content.texts import service as texts
 from curhat.content.texts.kinds import KINDS_OF
@@ -18,6 +19,7 @@ from curhat.journeys.availability import (
 from curhat.journeys.searching import begin_search
 from curhat.kit.database import Transaction
 from curhat.kit.errors import PresenceUnknown
+from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
 from curhat.pairing import views
@@ -31,6 +33,7 @@ from curhat.presence import service as presence_service
 from curhat.presence.service import Presence
 from curhat.pricing import service as pricing
 from curhat.realtime import service as realtime
+from curhat.safety.reports import service as reports
 
 
 async def open_payment(
@@ -38,11 +41,13 @@ async def open_payment(
 ) -> Payment:
     """Open a payment session (2a), for a blast (1) or for the mitra of a past chat (3.2).
 
-    Raises JourneyInProgress, AcceptanceNeeded, TrialUsed, TooManyRequests and PresenceUnknown. Raises NotFound for an
-    unknown offer, or for a mitra with whom this customer never had a session. Without a chosen mitra, raises
-    NoMitraAvailable if no mitra can be asked. With a chosen mitra, raises MitraUnavailable if this mitra is not
-    available, even if other mitras are available (3.6).
+    Raises Suspended, AcknowledgementNeeded, JourneyInProgress, AcceptanceNeeded, TrialUsed, TooManyRequests and
+    PresenceUnknown. Raises NotFound for an unknown offer, or for a mitra with whom this customer never had a session.
+    Without a chosen mitra, raises NoMitraAvailable if no mitra can be asked. With a chosen mitra, raises
+    MitraUnavailable if this mitra is not available, even if other mitras are available (3.6).
     """
+    await accounts.refuse_suspended_customer(tx, customer_id)
+    await reports.refuse_unacknowledged(tx, Identity("customer", customer_id))
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
     await _refuse_obstacles(tx, customer_id)
@@ -100,7 +105,7 @@ async def begin_confirmation(
 
     Returns the charge to carry out after the commit. Returns None if there is nothing to charge, or the payment is
     already confirmed or confirming. `candidates` are the mitras who can be asked. None means that presence is unknown.
-    Raises NotFound, PaymentExpired, PaymentClosed. Raises TrialUsed, PresenceUnknown, NoMitraAvailable,
+    Raises NotFound, PaymentExpired, PaymentClosed. Raises Suspended, TrialUsed, PresenceUnknown, NoMitraAvailable,
     MitraUnavailable or TooManyRequests before anything is charged, and leaves the payment pending.
     """
     payment = await payments.lock_own(tx, payment_id, customer_id)
@@ -108,6 +113,7 @@ async def begin_confirmation(
         if payment.confirmed_at is None and payment.status != "confirming":
             raise payments.closed_error(payment.status)
         return None
+    await accounts.refuse_suspended_customer(tx, customer_id, until_commit=True)
     if not payment.is_over:  # payments.begin_confirmation refuses a payment whose time is over.
         await _refuse_empty_search(tx, payment, candidates)
     charge = await payments.begin_confirmation(tx, payment)

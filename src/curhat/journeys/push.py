@@ -23,6 +23,7 @@ from curhat.journeys.queries import (
     CustomerMessagePush,
     FindDecisionToPushRow,
     MoneyPush,
+    NoticePush,
     OutcomePush,
     RequestPush,
     SessionPush,
@@ -34,8 +35,10 @@ from curhat.notifications import service as notifications
 from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
 from curhat.presence.service import BREAK_OVER
+from curhat.safety.reports.service import PUSH_NOTICE
 
-# The triggers arm deadlines of these four kinds. The step that begins a break arms a fifth kind, BREAK_OVER.
+# The triggers arm deadlines of these four kinds. The step that begins a break arms a fifth kind, BREAK_OVER. The step
+# that gives a notice arms a sixth kind, PUSH_NOTICE.
 # PUSH_REQUESTS is armed when a pairing asks mitras, and PUSH_MATCH
 # when a session begins. PUSH_MESSAGES is armed when somebody writes in a chat, or when a customer asks for more time.
 # PUSH_OUTCOMES is armed when a search or a targeted pairing fails, when a case is decided, and when a refund is done.
@@ -51,6 +54,7 @@ MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0
 OUTCOMES_INTERVAL_SECONDS: Final = 5.0
 BREAK_INTERVAL_SECONDS: Final = 5.0
+NOTICE_INTERVAL_SECONDS: Final = 5.0
 # The window of an extension is short: 10 s by default.
 EXTENSION_INTERVAL_SECONDS: Final = 1.0
 # How long a reason lasts. A reason must last longer than a customer's dead connection can look alive
@@ -59,13 +63,14 @@ MATCH_SECONDS: Final = 45.0
 MESSAGES_SECONDS: Final = 60.0
 OUTCOMES_SECONDS: Final = 60.0
 BREAK_SECONDS: Final = 60.0
+NOTICE_SECONDS: Final = 60.0
 # After a push about a customer's message, the mitra gets no push about further messages of the chat for BURST_SECONDS,
 # unless the mitra has read the message meanwhile.
 BURST_SECONDS: Final = 30.0
 # If the workers were away at the end of a break, they send the reminder at most LATE_BREAK_SECONDS late.
 LATE_BREAK_SECONDS: Final = 3600.0
 # Columns that decide about a push, and are not part of it.
-_DECIDING_COLUMNS: Final = ("is_in_burst", "is_fresh")
+_DECIDING_COLUMNS: Final = ("is_in_burst", "is_fresh", "role")
 
 
 class PushTransitions:
@@ -89,6 +94,7 @@ class PushTransitions:
             PUSH_MESSAGES: self._messages,
             PUSH_OUTCOMES: self._outcomes,
             BREAK_OVER: self._break_over,
+            PUSH_NOTICE: self._notice,
         }
 
     async def _requests(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
@@ -188,12 +194,22 @@ class PushTransitions:
             await _arm_again(tx, deadline, BREAK_INTERVAL_SECONDS)
         return partial(self._push, "break_over", "mitra", [reminder])
 
+    async def _notice(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
+        """Push to a person that there is a notice, and nothing about it (T.4)."""
+        notice = await queries.find_notice_to_push(
+            tx, notice_id=deadline.entity_id, within_seconds=NOTICE_SECONDS
+        )
+        if notice is None:
+            return None
+        await _arm_again(tx, deadline, NOTICE_INTERVAL_SECONDS)
+        return partial(self._push, "notice", notice.role, [notice])
+
     async def _push(
         self,
         kind: PushKind,
         role: Role,
         reasons: Sequence[
-            RequestPush | SessionPush | CustomerMessagePush | OutcomePush | MoneyPush | BreakPush
+            RequestPush | SessionPush | CustomerMessagePush | OutcomePush | MoneyPush | BreakPush | NoticePush
         ],
     ) -> None:
         """For each reason whose user is not connected, put a push message into the outbox.
@@ -229,7 +245,7 @@ async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence
     """Return the ids of the subjects that still need a push.
 
     `kind` says whether the subjects are requests, sessions, messages, extensions, pairings, payments,
-    cases, refunds or mitras.
+    cases, refunds, mitras or notices.
     """
     filter_subjects = {
         "request_offered": queries.filter_open_requests,
@@ -242,6 +258,7 @@ async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence
         "decided": queries.filter_decided_cases,
         "refunded": queries.filter_done_refunds,
         "break_over": queries.filter_mitras_after_a_break,
+        "notice": queries.filter_new_notices,
     }[kind]
     return set(await filter_subjects(database, ids=subject_ids))
 

@@ -9,6 +9,7 @@ import msgspec
 
 from curhat.content.texts.kinds import TextKind
 from curhat.kit.database import Executor, NoRow, rows_changed
+from curhat.kit.identity import Role
 from curhat.notifications.templates import PushCause
 from curhat.pairing.states import (
     CloseReason,
@@ -738,6 +739,50 @@ async def find_break_to_push(
     if row is None:
         return None
     return BreakPush(*row)
+
+
+class NoticePush(msgspec.Struct, frozen=True):
+    subject_id: UUID
+    topic_id: UUID
+    user_id: UUID
+    role: Role
+    reason_at: datetime
+    expires_at: datetime
+
+
+FIND_NOTICE_TO_PUSH: Final = """
+SELECT notices.id AS subject_id, notices.id AS topic_id, notices.user_id, notices.role, notices.created_at AS reason_at,
+    notices.created_at + interval '1 day' AS expires_at
+FROM notices
+WHERE notices.id = $1 AND notices.acknowledged_at IS NULL
+    AND notices.created_at > curhat_now() - make_interval(secs => $2)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'notice' AND push_messages.subject_id = notices.id
+        WHERE push_subscriptions.user_id = notices.user_id AND push_subscriptions.role = notices.role
+    )
+"""
+
+
+async def find_notice_to_push(
+    db: Executor, /, *, notice_id: UUID, within_seconds: float
+) -> NoticePush | None:
+    """Read the notice, if its person still needs a push about it: the notice is new, not acknowledged, and was not pushed yet."""
+    row = await db.fetchrow(FIND_NOTICE_TO_PUSH, notice_id, within_seconds)
+    if row is None:
+        return None
+    return NoticePush(*row)
+
+
+FILTER_NEW_NOTICES: Final = """
+SELECT id FROM notices WHERE id = ANY ($1::uuid[]) AND acknowledged_at IS NULL
+"""
+
+
+async def filter_new_notices(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Return the notices among @ids that nobody has acknowledged."""
+    return [row[0] for row in await db.fetch(FILTER_NEW_NOTICES, ids)]
 
 
 FILTER_OPEN_REQUESTS: Final = """

@@ -14,6 +14,7 @@
 -- type: fallback_status = FallbackStatus from curhat.pairing.states
 -- type: last_charge = AttemptStatus from curhat.payments.states
 -- type: end_reason = EndReason from curhat.sessions.states
+-- type: role = Role from curhat.kit.identity
 -- type: case_decision = CaseDecision from curhat.payments.states
 -- type: refund_statuses = RefundStatus from curhat.payments.states
 
@@ -440,6 +441,25 @@ WHERE id = @mitra_id AND suspended_at IS NULL
         WHERE push_subscriptions.user_id = mitras.id AND push_subscriptions.role = 'mitra'
             AND push_messages.reason_at >= mitras.break_until
     )
+
+-- name: find_notice_to_push :optional
+-- Read the notice, if its person still needs a push about it: the notice is new, not acknowledged, and was not pushed yet.
+-- row: NoticePush
+SELECT notices.id AS subject_id, notices.id AS topic_id, notices.user_id, notices.role, notices.created_at AS reason_at,
+    notices.created_at + interval '1 day' AS expires_at
+FROM notices
+WHERE notices.id = @notice_id AND notices.acknowledged_at IS NULL
+    AND notices.created_at > curhat_now() - make_interval(secs => @within_seconds)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'notice' AND push_messages.subject_id = notices.id
+        WHERE push_subscriptions.user_id = notices.user_id AND push_subscriptions.role = notices.role
+    )
+
+-- name: filter_new_notices :many
+-- Return the notices among @ids that nobody has acknowledged.
+SELECT id FROM notices WHERE id = ANY (@ids::uuid[]) AND acknowledged_at IS NULL
 
 -- name: filter_open_requests :many
 -- Return the requests among @ids that a mitra can still accept.

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import BatchTransition, FollowUp, Transition
-from curhat.journeys import charging, mitras, paying, renaming
+from curhat.journeys import charging, mitras, paying, renaming, suspensions
 from curhat.journeys.availability import candidates_or_none, or_none, others_available
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import pause_point
@@ -57,6 +57,7 @@ class Transitions:
             extension.EXTENSION_CHARGE: _for_entity(extension.charge_too_late),
             sessions.SESSION_END: BatchTransition(end_sessions),
             mitras.SUSPENSION_END: _for_entity(sessions.end_for_suspension),
+            suspensions.SUSPENSION_OVER: _for_entity(suspensions.suspension_over),
             renaming.SESSION_RENAMED: _for_entity(renaming.tell_session),
             renaming.PAYMENT_RENAMED: _for_entity(partial(renaming.tell_payment, presence=self._presence)),
         }

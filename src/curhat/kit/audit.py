@@ -43,12 +43,23 @@ AuditAction = Literal[
     "mitra_capacity_changed",
     "mitra_suspended",
     "mitra_suspension_lifted",
+    "customer_suspended",
+    "customer_suspension_lifted",
+    "report_opened",
+    "report_decided",
+    "suspension_approved",
+    "suspension_refused",
+    "appeal_decided",
+    "phone_revealed",
     "person_device_signed_out",
     "person_devices_signed_out",
     "transcript_revealed",
+    "transcript_requested",
+    "transcript_approved",
     "list_exported",
     "what_if_asked",
     "text_published",
+    "what_if_cancelled",
     "database_restored",
 ]
 
@@ -60,6 +71,7 @@ ListName = Literal[
     "customers",
     "mitras",
     "mitra-requests",
+    "reports",
     "audit",
 ]
 
@@ -68,6 +80,7 @@ ListName = Literal[
 AuditSubject = Literal[
     "operator",
     "review_case",
+    "report",
     "payment",
     "configuration",
     "customer",

@@ -53,6 +53,14 @@ class Suspended(BusinessError):
     detail = "This account is suspended. The operators can tell you why."
 
 
+class AcknowledgementNeeded(BusinessError):
+    """The field of the error is notice_ids, the warnings to acknowledge."""
+
+    code = "acknowledgement_needed"
+    status = 409
+    detail = "There is a warning for you. Read and acknowledge it first."
+
+
 class NotFound(BusinessError):
     """The row does not exist, or it belongs to another user.
 

@@ -46,6 +46,7 @@ _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
     "decided": "p",
     "refunded": "p",
     "break_over": "b",
+    "notice": "n",
     "test": "t",
 }
 
@@ -59,7 +60,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     kind: PushKind
     role: Role
     user_id: UUID
-    # The request, session, chat message, pairing, payment, case, refund or mitra that the push announces.
+    # The request, session, chat message, pairing, payment, case, refund, mitra or notice that the push announces.
     subject_id: UUID
     # This push replaces the earlier push about this request, session or payment.
     topic_id: UUID

@@ -19,6 +19,7 @@ PushKind = Literal[
     "decided",
     "refunded",
     "break_over",
+    "notice",
     "test",
 ]
 # Why a search failed, or why the chosen mitra did not accept. These are failure tags (X.1).
@@ -82,6 +83,11 @@ _WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
     "break_over": {
         "id": Words("Waktu istirahatmu selesai", "Kamu masih offline. Buka aplikasi kalau sudah siap lagi."),
         "en": Words("Your break is over", "You are still offline. Open the app when you are ready again."),
+    },
+    # A notice can be about a warning or about the person's own report. Somebody nearby must not learn this.
+    "notice": {
+        "id": Words("Ada kabar untukmu", "Buka aplikasi untuk membacanya."),
+        "en": Words("There is news for you", "Open the app to read it."),
     },
     "test": {
         "id": Words("Notifikasi berfungsi", "Permintaan baru akan muncul seperti ini."),

@@ -471,6 +471,16 @@ async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseR
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
 
+async def open_cases_of_ended(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
+    """Open the review case of each payment of a session that ended without being delivered (X.8, X.11).
+
+    If an operator decided about a charge while the session still ran, the operator did not know this end. The charge is
+    then in question again, and the decided case opens.
+    """
+    await queries.question_decided_charges(tx, payment_ids=payment_ids)
+    await open_cases(tx, payment_ids, reason)
+
+
 async def open_case_by_hand(tx: Transaction, payment_id: UUID, by: UUID, note: str) -> UUID:
     """Open a case with the reason `complaint` about whatever is left of the payment's charges (X.12).
 
@@ -489,6 +499,22 @@ async def open_case_by_hand(tx: Transaction, payment_id: UUID, by: UUID, note: s
     return await queries.open_questioned_case(
         tx, payment_id=payment_id, case_reason="complaint", opened_by=by, opened_note=note
     )
+
+
+async def open_case_about_report(tx: Transaction, payment_id: UUID) -> None:
+    """Open a case with the reason `reported`, if money is left of the payment and no operator is at work on its case.
+
+    A customer has reported the session of this payment (T.3). What was taken is in question again, also while the
+    session runs. Nothing else depends on the case.
+    """
+    await lock(tx, payment_id)
+    case = await queries.lock_case_of_payment(tx, payment_id=payment_id)
+    if case is not None and (case.is_open or case.awaits_approval):
+        return
+    if await queries.question_charges(tx, payment_id=payment_id):
+        await queries.open_questioned_case(
+            tx, payment_id=payment_id, case_reason="reported", opened_by=None, opened_note=None
+        )
 
 
 async def open_case_about_books(tx: Transaction, payment_id: UUID) -> None:

@@ -41,6 +41,7 @@ AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
 # `unanswered` means that the customer wrote in the session and the mitra sent no message.
 # `complaint` means that an operator opened the case by hand.
 # `books_differ` means that the gateway's records differ from ours.
+# `reported` means that the customer reported the mitra.
 CaseReason = Literal[
     "no_session",
     "cut_short",
@@ -50,6 +51,7 @@ CaseReason = Literal[
     "unanswered",
     "complaint",
     "books_differ",
+    "reported",
 ]
 
 CaseDecision = Literal["refund", "no_refund"]

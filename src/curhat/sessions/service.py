@@ -352,7 +352,7 @@ async def _open_cases(tx: Transaction, session_ids: Sequence[UUID], *, with_revi
             payment_ids += await queries.list_payments_of_approved_extensions(
                 tx, session_ids=[session.id for session in concerned]
             )
-            await payments.open_cases(tx, payment_ids, reason)
+            await payments.open_cases_of_ended(tx, payment_ids, reason)
 
 
 # Reading -------------------------------------------------------------------------------------------------

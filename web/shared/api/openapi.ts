@@ -210,6 +210,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/client/notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListNoticesOfCustomer
+         * @description Return what the customer is told about decisions, newest first (T.4).
+         */
+        get: operations["list_notices_of_customer"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/notices/{notice_id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * AcknowledgeNoticeOfCustomer
+         * @description Note that the customer has read the notice. A repeated request changes nothing.
+         */
+        post: operations["acknowledge_notice_of_customer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/notices/{notice_id}/appeal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * AppealOfCustomer
+         * @description Appeal once, within 14 days, against a warning or suspension. Another operator decides the appeal.
+         */
+        post: operations["appeal_of_customer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/pairings/{pairing_id}": {
         parameters: {
             query?: never;
@@ -497,6 +557,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/client/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListReportsOfCustomer
+         * @description Return the reports that the customer has made, newest first.
+         */
+        get: operations["list_reports_of_customer"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/sessions": {
         parameters: {
             query?: never;
@@ -570,7 +650,8 @@ export interface paths {
          * RequestExtension
          * @description Ask for an extension, on the current terms (5.4). The server charges nothing before the approval.
          *
-         *     If the mitra is not connected, the extension is rejected immediately (5.6).
+         *     If the mitra is not connected, the extension is rejected immediately (5.6). The running session of a suspended
+         *     customer goes on, but gets no more time (T.3).
          */
         post: operations["request_extension"];
         delete?: never;
@@ -617,6 +698,28 @@ export interface paths {
          * @description Mark the mitra's messages as read, up to `up_to_message_id`. A repeated request changes nothing.
          */
         post: operations["mark_read_by_customer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/sessions/{session_id}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * ReportMitra
+         * @description Report the mitra of a chat that runs or has ended (T.2). The mitra learns nothing before a decision.
+         *
+         *     The chat's text is held until 90 days after the decision.
+         */
+        post: operations["report_mitra"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1093,6 +1196,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/control-center/customers/{customer_id}/suspension": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * ChangeCustomerSuspension
+         * @description Suspend a customer until a time, or lift a suspension. Only an admin suspends without an end (403).
+         *
+         *     A running session goes on. Opening and confirming payments are refused.
+         */
+        post: operations["change_customer_suspension"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/control-center/dashboard": {
         parameters: {
             query?: never;
@@ -1493,6 +1618,137 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/control-center/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListReports
+         * @description The queue of reports and concerns: the most urgent that wait for an operator first, then the finished ones.
+         *
+         *     The list has no chat text and no note. `from` and `to` limit the time of the report.
+         */
+        get: operations["list_reports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/reports/{report_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetReport
+         * @description One report with its note, and the marked messages with five on either side. Each look has an audit entry.
+         */
+        get: operations["get_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/reports/{report_id}/appeal-decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * DecideAppeal
+         * @description Decide an appeal, as another operator than the one who decided. An overturned sanction ends.
+         */
+        post: operations["decide_appeal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/reports/{report_id}/approval": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * ApproveSuspension
+         * @description Approve a suspension for good, as another operator than the one who decided.
+         *
+         *     With `approved` false, the report is open again, and the decision has no effect.
+         */
+        post: operations["approve_suspension"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/reports/{report_id}/decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * DecideReport
+         * @description Decide a report: no action, a warning, or a suspension. The first decision wins.
+         *
+         *     A suspension for good (without `until`) waits for another operator's approval. Refunds are decided on the case of
+         *     the payment (`case_id`).
+         */
+        post: operations["decide_report"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/reports/{report_id}/phone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * RevealPhone
+         * @description The customer's phone number, for a vital interest: only for a concern, danger or a minor (H.3).
+         *
+         *     The server does not keep the answer.
+         *
+         *     Each call needs a reason, which the audit records.
+         */
+        post: operations["reveal_phone"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/control-center/review-cases": {
         parameters: {
             query?: never;
@@ -1719,9 +1975,11 @@ export interface paths {
         put?: never;
         /**
          * RevealTranscript
-         * @description The messages of the session. Each call needs a reason, which the audit records.
+         * @description The messages of the session. Each call needs a reason and a ground, which the audit records (P.8).
          *
-         *     The server does not keep the answer.
+         *     A report, concern or case of the session is taken as the ground, unless the operator names another. Without any, the
+         *     answer is 409 `approval_needed` with the id of the request: once another operator has approved it, the asking
+         *     operator can read the chat for 24 hours. The server does not keep the answer.
          */
         post: operations["reveal_transcript"];
         delete?: never;
@@ -1811,6 +2069,46 @@ export interface paths {
         get: operations["get_text_version"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/transcripts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListTranscriptRequests
+         * @description The requests to read a chat that wait for another operator, and those approved within 24 hours.
+         */
+        get: operations["list_transcript_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/transcripts/{transcript_id}/approval": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * ApproveTranscript
+         * @description Approve another operator's look at a chat. The asking operator can then read the chat for 24 hours.
+         */
+        post: operations["approve_transcript"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2179,6 +2477,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListNoticesOfMitra
+         * @description Return what the mitra is told about decisions, newest first (T.4). A suspended mitra may do this, too.
+         */
+        get: operations["list_notices_of_mitra"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/notices/{notice_id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * AcknowledgeNoticeOfMitra
+         * @description Note that the mitra, who may be suspended, has read the notice. A repeated request changes nothing.
+         */
+        post: operations["acknowledge_notice_of_mitra"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/notices/{notice_id}/appeal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * AppealOfMitra
+         * @description Appeal once, within 14 days, against a warning or suspension. A suspended mitra may do this, too.
+         */
+        post: operations["appeal_of_mitra"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/presence": {
         parameters: {
             query?: never;
@@ -2192,6 +2550,7 @@ export interface paths {
          * @description Go online or offline. The server answers after the mitra's availability shows the change.
          *
          *     A mitra who has not accepted the newest texts cannot go online: 409 `acceptance_needed` (P.1).
+         *     A mitra with a warning must first acknowledge it (T.4): 409 `acknowledgement_needed`, with the notices' ids.
          *
          *     The answer 503 `presence_unknown` means that the toggle is saved and in force. For example, a mitra who is now
          *     offline cannot accept. The mitra's availability does not show the change yet, but will show the change even
@@ -2290,6 +2649,26 @@ export interface paths {
          *     The ticket can be used once, within 30 s.
          */
         post: operations["issue_mitra_realtime_ticket"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListReportsOfMitra
+         * @description Return the reports that the mitra has made, newest first. A suspended mitra may do this, too.
+         */
+        get: operations["list_reports_of_mitra"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2416,6 +2795,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/sessions/{session_id}/concern": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * RaiseConcern
+         * @description Tell the operators that the mitra worries about the customer (H.3). This is no emergency service.
+         */
+        post: operations["raise_concern"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/sessions/{session_id}/end": {
         parameters: {
             query?: never;
@@ -2500,6 +2899,28 @@ export interface paths {
          * @description Mark the customer's messages as read, up to `up_to_message_id`. A repeated request changes nothing.
          */
         post: operations["mark_read_by_mitra"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/sessions/{session_id}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * ReportCustomer
+         * @description Report the customer of a chat that runs or has ended (T.2). The customer learns nothing before a decision.
+         *
+         *     The chat's text is held until 90 days after the decision.
+         */
+        post: operations["report_customer"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2594,10 +3015,24 @@ export interface components {
             last_seen_at: string;
             user_agent: string;
         };
+        /** Appeal */
+        Appeal: {
+            /** Format: date-time */
+            appealed_at: string;
+            /** @enum {null|string} */
+            decision: "upheld" | "overturned" | null;
+            text: string | null;
+        };
+        /** AppealVerdict */
+        AppealVerdict: {
+            /** @enum {string} */
+            decision: "upheld" | "overturned";
+            note: string;
+        };
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "what_if_asked" | "text_published" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "text_published" | "what_if_cancelled" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -2606,7 +3041,7 @@ export interface components {
             occurred_at: string;
             old_value: string | null;
             /** @enum {string} */
-            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "what_if" | "text" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "mitra-requests" | "audit";
+            subject: "operator" | "review_case" | "report" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "what_if" | "text" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "mitra-requests" | "reports" | "audit";
             subject_id: string;
         };
         /** Availability */
@@ -2723,6 +3158,17 @@ export interface components {
              */
             transport: "bearer" | "cookie";
         };
+        /** Concern */
+        Concern: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            level: "worried" | "danger_now";
+            /** Format: uuid */
+            session_id: string;
+        };
         /** ConfigurationChange */
         ConfigurationChange: {
             /** Format: date-time */
@@ -2803,6 +3249,25 @@ export interface components {
         /** CurrentTexts */
         CurrentTexts: {
             items: components["schemas"]["CurrentText"][];
+        };
+        /** CustomerDetail */
+        CustomerDetail: {
+            call_name: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: uuid */
+            id: string;
+            last_payment_at: string | null;
+            open_cases: number;
+            paid_rp: number;
+            payments: number;
+            phone_masked: string;
+            reports: components["schemas"]["ReportsOfPerson"];
+            sessions: number;
+            suspended: boolean;
+            suspended_at: string | null;
+            suspended_until: string | null;
+            suspension_reason: string | null;
         };
         /** CustomerName */
         CustomerName: {
@@ -2905,6 +3370,7 @@ export interface components {
                 [key: string]: number;
             };
             free_capacity: number | null;
+            frequent_readers: components["schemas"]["FrequentReader"][];
             funnel: components["schemas"]["Funnel"];
             gateway_alerts: number;
             gateway_unanswered: number;
@@ -2914,12 +3380,15 @@ export interface components {
             open_cases: number;
             refunds_awaiting_approval: number;
             refunds_refused: number;
+            reports_overdue: number;
+            reports_waiting: number;
             searches: components["schemas"]["SearchNow"][];
             searching_now: number;
             /** Format: date-time */
             server_now: string;
             /** Format: date-time */
             today_began_at: string;
+            transcripts_waiting: number;
         };
         /** Decision */
         Decision: {
@@ -2973,7 +3442,7 @@ export interface components {
             /** Format: date-time */
             opened_at: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported";
             refund: components["schemas"]["CaseRefund"] | null;
             withdrawn: boolean;
         };
@@ -3057,6 +3526,11 @@ export interface components {
             kind: "customer" | "mitra" | "payment" | "session" | "case" | "pairing" | "request" | "extension" | "charge" | "refund" | "failed_pairing";
             label: string;
             payment_id: string | null;
+        };
+        /** FrequentReader */
+        FrequentReader: {
+            chats: number;
+            operator: components["schemas"]["OperatorReference"];
         };
         /** Funnel */
         Funnel: {
@@ -3212,8 +3686,10 @@ export interface components {
             max_customers: number;
             online: boolean;
             phone_masked: string;
+            reports: components["schemas"]["ReportsOfPerson"];
             suspended: boolean;
             suspended_at: string | null;
+            suspended_until: string | null;
             suspension_reason: string | null;
         };
         /** MitraInvitation */
@@ -3346,11 +3822,53 @@ export interface components {
             taken_rp: number;
             under_review_rp: number;
         };
+        /** NamedGround */
+        NamedGround: {
+            id?: string | null;
+            /** @enum {string} */
+            kind: "report" | "case" | "concern" | "legal_order";
+        };
+        /** NewAppeal */
+        NewAppeal: {
+            text: string;
+        };
+        /** NewConcern */
+        NewConcern: {
+            /** @enum {string} */
+            level: "worried" | "danger_now";
+            note?: string | null;
+        };
         /** NewMessage */
         NewMessage: {
             client_message_id: string;
             reply_to_message_id?: string | null;
             text: string;
+        };
+        /** NewReport */
+        NewReport: {
+            message_ids?: string[];
+            note?: string | null;
+            /** @enum {string} */
+            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other";
+        };
+        /** Notice */
+        Notice: {
+            acknowledged_at: string | null;
+            appeal: components["schemas"]["Appeal"] | null;
+            appeal_by: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "report_acted" | "report_no_violation" | "warning" | "suspension" | "suspension_lifted" | "appeal_upheld" | "appeal_overturned";
+            must_acknowledge: boolean;
+            /** @enum {null|string} */
+            rule: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other" | null;
+            /** Format: date-time */
+            server_now: string;
+            session_id: string | null;
+            suspended_until: string | null;
         };
         /** Offer */
         Offer: {
@@ -3477,6 +3995,11 @@ export interface components {
             items: components["schemas"]["SessionRecord"][];
             next_cursor: string | null;
         };
+        /** Page[QueuedReport] */
+        "Page_curhat.control_center.reports.schemas.QueuedReport_": {
+            items: components["schemas"]["QueuedReport"][];
+            next_cursor: string | null;
+        };
         /** Page[FailedPairing] */
         "Page_curhat.control_center.review.schemas.FailedPairing_": {
             items: components["schemas"]["FailedPairing"][];
@@ -3500,6 +4023,16 @@ export interface components {
         /** Page[PastRequest] */
         "Page_curhat.journeys.schemas.PastRequest_": {
             items: components["schemas"]["PastRequest"][];
+            next_cursor: string | null;
+        };
+        /** Page[Notice] */
+        "Page_curhat.safety.reports.schemas.Notice_": {
+            items: components["schemas"]["Notice"][];
+            next_cursor: string | null;
+        };
+        /** Page[Report] */
+        "Page_curhat.safety.reports.schemas.Report_": {
+            items: components["schemas"]["Report"][];
             next_cursor: string | null;
         };
         /** Page[Message] */
@@ -3672,6 +4205,10 @@ export interface components {
             payments: number;
             taken_rp: number;
         };
+        /** PhoneOrder */
+        PhoneOrder: {
+            reason: string;
+        };
         /** PresenceChange */
         PresenceChange: {
             online: boolean;
@@ -3741,6 +4278,49 @@ export interface components {
         PushTest: {
             sent_to: number;
         };
+        /** QueuedReport */
+        QueuedReport: {
+            appeal_decided_at: string | null;
+            appeal_decided_by: components["schemas"]["OperatorReference"] | null;
+            /** @enum {null|string} */
+            appeal_decision: "upheld" | "overturned" | null;
+            appealed_at: string | null;
+            approved_at: string | null;
+            approved_by: components["schemas"]["OperatorReference"] | null;
+            /** Format: date-time */
+            created_at: string;
+            customer: components["schemas"]["CustomerReference"];
+            decided_at: string | null;
+            decided_by: components["schemas"]["OperatorReference"] | null;
+            /** @enum {null|string} */
+            decision: "no_action" | "warn" | "suspend" | null;
+            /** Format: date-time */
+            due_at: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "report" | "concern";
+            /** @enum {null|string} */
+            level: "worried" | "danger_now" | null;
+            marked_messages: number;
+            mitra: components["schemas"]["MitraReference"];
+            overdue: boolean;
+            /** @enum {null|string} */
+            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other" | null;
+            /** @enum {string} */
+            reported: "customer" | "mitra";
+            /** @enum {string} */
+            reporter: "customer" | "mitra";
+            /** Format: date-time */
+            server_now: string;
+            /** Format: uuid */
+            session_id: string;
+            /** @enum {string} */
+            status: "open" | "awaiting_approval" | "decided" | "appealed";
+            suspend_until: string | null;
+            /** @enum {string} */
+            urgency: "within_15_minutes" | "within_24_hours" | "within_72_hours";
+        };
         /** RealtimeTicket */
         RealtimeTicket: {
             /** Format: date-time */
@@ -3790,6 +4370,96 @@ export interface components {
             wait_p50: components["schemas"]["Interval"] | null;
             wait_p95: components["schemas"]["Interval"] | null;
         };
+        /** Report */
+        Report: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other";
+            /** Format: uuid */
+            session_id: string;
+            /** @enum {string} */
+            status: "received" | "acted" | "no_violation";
+        };
+        /** ReportDetail */
+        ReportDetail: {
+            appeal_decided_at: string | null;
+            appeal_decided_by: components["schemas"]["OperatorReference"] | null;
+            /** @enum {null|string} */
+            appeal_decision: "upheld" | "overturned" | null;
+            appeal_note: string | null;
+            appeal_text: string | null;
+            appealed_at: string | null;
+            approved_at: string | null;
+            approved_by: components["schemas"]["OperatorReference"] | null;
+            case_id: string | null;
+            /** Format: date-time */
+            created_at: string;
+            customer: components["schemas"]["CustomerReference"];
+            decided_at: string | null;
+            decided_by: components["schemas"]["OperatorReference"] | null;
+            /** @enum {null|string} */
+            decision: "no_action" | "warn" | "suspend" | null;
+            decision_note: string | null;
+            /** Format: date-time */
+            due_at: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "report" | "concern";
+            /** @enum {null|string} */
+            level: "worried" | "danger_now" | null;
+            marked_messages: number;
+            messages: components["schemas"]["ReportedMessage"][];
+            mitra: components["schemas"]["MitraReference"];
+            note: string | null;
+            overdue: boolean;
+            /** Format: uuid */
+            payment_id: string;
+            /** @enum {null|string} */
+            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other" | null;
+            /** @enum {string} */
+            reported: "customer" | "mitra";
+            /** @enum {string} */
+            reporter: "customer" | "mitra";
+            sanctions_before: number;
+            /** Format: date-time */
+            server_now: string;
+            /** Format: uuid */
+            session_id: string;
+            /** @enum {string} */
+            status: "open" | "awaiting_approval" | "decided" | "appealed";
+            suspend_until: string | null;
+            /** @enum {string} */
+            urgency: "within_15_minutes" | "within_24_hours" | "within_72_hours";
+        };
+        /** ReportedMessage */
+        ReportedMessage: {
+            /** Format: uuid */
+            id: string;
+            is_marked: boolean;
+            /** @enum {string} */
+            sender: "customer" | "mitra";
+            /** Format: date-time */
+            sent_at: string;
+            text: string;
+        };
+        /** ReportsOfPerson */
+        ReportsOfPerson: {
+            about: number;
+            concerns: number;
+            made: number;
+            sanctions: number;
+        };
+        /** ReportVerdict */
+        ReportVerdict: {
+            /** @enum {string} */
+            decision: "no_action" | "warn" | "suspend";
+            note: string;
+            until?: string | null;
+        };
         /** Request */
         Request: {
             call_name: string;
@@ -3822,6 +4492,17 @@ export interface components {
             taken_by_another: number;
             withdrawn: number;
         };
+        /** RevealedPhone */
+        RevealedPhone: {
+            /** Format: uuid */
+            customer_id: string;
+            /**
+             * @default vital_interest
+             * @constant
+             */
+            ground: "vital_interest";
+            phone_number: string;
+        };
         /** Review */
         Review: {
             decided_at: string | null;
@@ -3852,7 +4533,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** @enum {string} */
@@ -3885,7 +4566,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** Format: date-time */
@@ -4035,6 +4716,18 @@ export interface components {
             auth: string;
             p256dh: string;
         };
+        /** SuspensionApproval */
+        SuspensionApproval: {
+            /** @default true */
+            approved: boolean;
+        };
+        /** SuspensionChange */
+        SuspensionChange: {
+            reason: string;
+            /** @default true */
+            suspended: boolean;
+            until?: string | null;
+        };
         /** TargetMitra */
         TargetMitra: {
             display_name: string;
@@ -4145,9 +4838,16 @@ export interface components {
         };
         /** Transcript */
         Transcript: {
+            ground: components["schemas"]["TranscriptGround"];
             messages: components["schemas"]["TranscriptMessage"][];
             /** Format: uuid */
             session_id: string;
+        };
+        /** TranscriptGround */
+        TranscriptGround: {
+            id: string | null;
+            /** @enum {string} */
+            kind: "report" | "case" | "concern" | "legal_order" | "approval";
         };
         /** TranscriptMessage */
         TranscriptMessage: {
@@ -4162,7 +4862,26 @@ export interface components {
         };
         /** TranscriptOrder */
         TranscriptOrder: {
+            ground?: components["schemas"]["NamedGround"] | null;
             reason: string;
+        };
+        /** TranscriptRequest */
+        TranscriptRequest: {
+            approved_at: string | null;
+            approved_by: components["schemas"]["OperatorReference"] | null;
+            /** Format: uuid */
+            id: string;
+            reason: string;
+            /** Format: date-time */
+            requested_at: string;
+            requested_by: components["schemas"]["OperatorReference"];
+            /** Format: uuid */
+            session_id: string;
+        };
+        /** TranscriptRequests */
+        TranscriptRequests: {
+            items: components["schemas"]["TranscriptRequest"][];
+            next_cursor?: string | null;
         };
         /** UnitPayment */
         UnitPayment: {
@@ -5121,6 +5840,313 @@ export interface operations {
             };
         };
     };
+    list_notices_of_customer: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.safety.reports.schemas.Notice_"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    acknowledge_notice_of_customer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                notice_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notice"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    appeal_of_customer: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                notice_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAppeal"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notice"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: already_appealed, appeal_closed, idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "already_appealed" | "appeal_closed" | "idempotency_in_progress" | "idempotency_key_reused";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     get_pairing: {
         parameters: {
             query?: never;
@@ -5707,7 +6733,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden */
+            /** @description `code`: forbidden, suspended */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5715,7 +6741,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden";
+                        code?: "forbidden" | "suspended";
                     };
                 };
             };
@@ -5731,7 +6757,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: acceptance_needed, idempotency_in_progress, idempotency_key_reused, journey_in_progress, mitra_unavailable, no_mitra_available, trial_used */
+            /** @description `code`: acceptance_needed, acknowledgement_needed, idempotency_in_progress, idempotency_key_reused, journey_in_progress, mitra_unavailable, no_mitra_available, trial_used */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5739,7 +6765,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "acceptance_needed" | "idempotency_in_progress" | "idempotency_key_reused" | "journey_in_progress" | "mitra_unavailable" | "no_mitra_available" | "trial_used";
+                        code?: "acceptance_needed" | "acknowledgement_needed" | "idempotency_in_progress" | "idempotency_key_reused" | "journey_in_progress" | "mitra_unavailable" | "no_mitra_available" | "trial_used";
                     };
                 };
             };
@@ -6070,7 +7096,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden */
+            /** @description `code`: forbidden, suspended */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6078,7 +7104,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden";
+                        code?: "forbidden" | "suspended";
                     };
                 };
             };
@@ -6644,6 +7670,90 @@ export interface operations {
             };
         };
     };
+    list_reports_of_customer: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.safety.reports.schemas.Report_"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_customer_sessions: {
         parameters: {
             query?: {
@@ -7002,7 +8112,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden */
+            /** @description `code`: forbidden, suspended */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7010,7 +8120,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden";
+                        code?: "forbidden" | "suspended";
                     };
                 };
             };
@@ -7422,6 +8532,145 @@ export interface operations {
             };
         };
     };
+    report_mitra: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewReport"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Report"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: already_reported, idempotency_in_progress, idempotency_key_reused, text_gone */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "already_reported" | "idempotency_in_progress" | "idempotency_key_reused" | "text_gone";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     get_customer_state: {
         parameters: {
             query?: never;
@@ -7588,6 +8837,7 @@ export interface operations {
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
+                    "cache-control"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -9007,7 +10257,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CustomerRecord"];
+                    "application/json": components["schemas"]["CustomerDetail"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -9292,6 +10542,145 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    change_customer_suspension: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                customer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SuspensionChange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomerDetail"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
                     };
                 };
             };
@@ -11367,6 +12756,728 @@ export interface operations {
             };
         };
     };
+    list_reports: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                customer_id?: string | null;
+                format?: "json" | "csv";
+                from?: string | null;
+                kind?: "report" | "concern" | null;
+                mitra_id?: string | null;
+                overdue?: boolean | null;
+                reason?: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other" | null;
+                reporter?: "customer" | "mitra" | null;
+                session_id?: string | null;
+                status?: "open" | "awaiting_approval" | "decided" | "appealed" | null;
+                to?: string | null;
+                waiting?: boolean | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.control_center.reports.schemas.QueuedReport_"];
+                    "text/csv": string;
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportDetail"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    decide_appeal: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AppealVerdict"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportDetail"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, own_decision, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "own_decision" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: appeal_decided, idempotency_in_progress, idempotency_key_reused, no_appeal */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "appeal_decided" | "idempotency_in_progress" | "idempotency_key_reused" | "no_appeal";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    approve_suspension: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SuspensionApproval"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportDetail"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, own_decision, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "own_decision" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, nothing_to_approve */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_approve";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    decide_report: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReportVerdict"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportDetail"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, report_decided */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "report_decided";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    reveal_phone: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                report_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PhoneOrder"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevealedPhone"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: no_vital_interest */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "no_vital_interest";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_review_cases: {
         parameters: {
             query?: {
@@ -11374,7 +13485,7 @@ export interface operations {
                 cursor?: string | null;
                 format?: "json" | "csv";
                 from?: string | null;
-                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | null;
+                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported" | null;
                 refund_refused?: boolean | null;
                 status?: "open" | "decided" | null;
                 tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
@@ -12061,7 +14172,7 @@ export interface operations {
             query?: {
                 awaiting_approval?: boolean | null;
                 from?: string | null;
-                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | null;
+                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | "reported" | null;
                 refund_refused?: boolean | null;
                 status?: "open" | "decided" | null;
                 tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
@@ -12465,6 +14576,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: approval_needed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "approval_needed";
                     };
                 };
             };
@@ -12957,6 +15080,199 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_transcript_requests: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TranscriptRequests"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    approve_transcript: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TranscriptRequest"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, own_transcript, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "own_transcript" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, transcript_approved */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "transcript_approved";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
                     };
                 };
             };
@@ -14675,6 +16991,313 @@ export interface operations {
             };
         };
     };
+    list_notices_of_mitra: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.safety.reports.schemas.Notice_"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    acknowledge_notice_of_mitra: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                notice_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notice"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    appeal_of_mitra: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                notice_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAppeal"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notice"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: already_appealed, appeal_closed, idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "already_appealed" | "appeal_closed" | "idempotency_in_progress" | "idempotency_key_reused";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     set_presence: {
         parameters: {
             query?: never;
@@ -14721,7 +17344,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: acceptance_needed */
+            /** @description `code`: acceptance_needed, acknowledgement_needed */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14729,7 +17352,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "acceptance_needed";
+                        code?: "acceptance_needed" | "acknowledgement_needed";
                     };
                 };
             };
@@ -15194,6 +17817,90 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "presence_unknown" | "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_reports_of_mitra: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.safety.reports.schemas.Report_"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
                     };
                 };
             };
@@ -15734,6 +18441,145 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    raise_concern: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewConcern"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Concern"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, text_gone */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "text_gone";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
                     };
                 };
             };
@@ -16389,6 +19235,145 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    report_customer: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewReport"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Report"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: already_reported, idempotency_in_progress, idempotency_key_reused, text_gone */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "already_reported" | "idempotency_in_progress" | "idempotency_key_reused" | "text_gone";
                     };
                 };
             };

@@ -36,9 +36,25 @@ _GAUGES: Final = {
     "gateway_unanswered": Gauge(
         "curhat_gateway_unanswered", "Payments about which the gateway has not answered for 10 minutes"
     ),
+    "reports_waiting": Gauge("curhat_reports_waiting", "Reports and concerns that wait for an operator"),
+    "urgent_reports_overdue": Gauge(
+        "curhat_reports_urgent_overdue", "Reports and concerns due within 15 minutes whose time is over"
+    ),
+    "other_reports_overdue": Gauge(
+        "curhat_reports_overdue", "Other reports that wait for an operator and whose time is over"
+    ),
     "deadlines_parked": Gauge("curhat_deadlines_parked", "Deadlines that failed too often"),
     "oldest_due_seconds": Gauge(
         "curhat_deadlines_oldest_due_seconds", "How long the oldest due deadline has waited for a worker"
+    ),
+    "book_differences": Gauge(
+        "curhat_books_differences", "Charges and refunds that differed in the last closed day"
+    ),
+    "invariants_broken": Gauge(
+        "curhat_broken_invariants", "Invariants that did not hold when the last day was closed"
+    ),
+    "books_closed_age_seconds": Gauge(
+        "curhat_books_closed_age_seconds", "Time since the books of a day were closed"
     ),
 }
 

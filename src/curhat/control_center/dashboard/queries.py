@@ -28,6 +28,9 @@ class Figures(msgspec.Struct, frozen=True):
     refunds_refused: int
     gateway_unanswered: int
     gateway_alerts: int
+    reports_waiting: int
+    reports_overdue: int
+    transcripts_waiting: int
 
 
 READ_FIGURES: Final = """
@@ -78,7 +81,13 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
         SELECT count(*) FROM audit_entries
         WHERE action IN ('gateway_alert:unknown_charge', 'gateway_alert:unknown_refund', 'gateway_alert:refunded_twice',
             'gateway_alert:refund_failed_after_done', 'gateway_alert:books_differ') AND occurred_at > (SELECT now - interval '7 days' FROM moment)
-    ) AS gateway_alerts
+    ) AS gateway_alerts,
+    (SELECT count(*) FROM reports WHERE queue_rank < 3) AS reports_waiting,
+    (SELECT count(*) FROM reports WHERE queue_rank < 3 AND due_at < (SELECT now FROM moment)) AS reports_overdue,
+    (
+        SELECT count(*) FROM transcript_requests
+        WHERE approved_by IS NULL AND requested_at > (SELECT now - interval '7 days' FROM moment)
+    ) AS transcripts_waiting
 FROM day
 """
 
@@ -93,6 +102,32 @@ async def read_figures(db: Executor, /) -> Figures:
     if row is None:
         raise NoRow(READ_FIGURES)
     return Figures(*row)
+
+
+class FrequentReaderRow(msgspec.Struct, frozen=True):
+    id: UUID
+    email: str
+    chats: int
+
+
+LIST_FREQUENT_READERS: Final = """
+SELECT operators.id, operators.email, looks.chats
+FROM (
+    SELECT actor, count(DISTINCT subject_id) AS chats FROM audit_entries
+    WHERE action = 'transcript_revealed' AND occurred_at >= $1 AND occurred_at < $1 + interval '1 day'
+    GROUP BY actor HAVING count(DISTINCT subject_id) > $2
+) AS looks
+JOIN operators ON operators.id::text = looks.actor
+ORDER BY looks.chats DESC, operators.email
+"""
+
+
+async def list_frequent_readers(
+    db: Executor, /, *, since: datetime, max_chats: int
+) -> list[FrequentReaderRow]:
+    """Find the operators who have opened more than @max_chats different chats since @since, most chats first. The two bounds
+    let PostgreSQL use the index, as in read_figures."""
+    return [FrequentReaderRow(*row) for row in await db.fetch(LIST_FREQUENT_READERS, since, max_chats)]
 
 
 class LastClosedDay(msgspec.Struct, frozen=True):
@@ -278,25 +313,32 @@ class MoneyRow(msgspec.Struct, frozen=True):
 READ_MONEY: Final = """
 SELECT
     (
-        SELECT coalesce(sum(charge_attempts.amount_rp), 0)::bigint
-        FROM payments JOIN charge_attempts ON charge_attempts.payment_id = payments.id
-        WHERE payments.confirmed_at >= $1 AND charge_attempts.status = 'approved'
+        SELECT coalesce(sum((
+            SELECT sum(amount_rp) FROM charge_attempts WHERE payment_id = payments.id AND status = 'approved'
+        )), 0)::bigint
+        FROM payments WHERE confirmed_at >= $1 AND confirmed_at < $1 + interval '1 day'
     ) AS taken_rp,
     (
-        SELECT coalesce(sum(refunds.amount_rp), 0)::bigint FROM refunds WHERE answered_at >= $1 AND status = 'done'
+        SELECT coalesce(sum(refunds.amount_rp), 0)::bigint FROM refunds
+        WHERE answered_at >= $1 AND answered_at < $1 + interval '1 day' AND status = 'done'
     ) AS refunded_rp,
     (SELECT coalesce(sum(amount_rp), 0)::bigint FROM review_cases WHERE status = 'open') AS under_review_rp,
-    (SELECT count(*) FROM pairings WHERE status = 'matched' AND decided_at >= $1) AS matches,
+    (
+        SELECT count(*) FROM pairings
+        WHERE status = 'matched' AND decided_at >= $1 AND decided_at < $1 + interval '1 day'
+    ) AS matches,
     (
         SELECT count(DISTINCT payment_id) FROM failed_pairing_events
-        WHERE occurred_at >= $1 AND kind IS NOT NULL AND NOT recovered
+        WHERE occurred_at >= $1 AND occurred_at < $1 + interval '1 day'
+            AND kind IS NOT NULL AND NOT recovered
     ) AS unmatched
 """
 
 
 async def read_money(db: Executor, /, *, since: datetime) -> MoneyRow:
-    """Add the rupiah since @since: `taken_rp` for the payments that were confirmed, `refunded_rp` by the gateway, and `matches` and
-    `unmatched`: the searches that found a mitra, and the payments whose search failed. `under_review_rp` is what all open cases are about."""
+    """Add the rupiah of the day that began at @since: `taken_rp` for the payments that were confirmed, `refunded_rp` by the
+    gateway, and `matches` and `unmatched`: the searches that found a mitra, and the payments whose search failed.
+    `under_review_rp` is what all open cases are about. The two bounds let PostgreSQL use the index, as in read_figures."""
     row = await db.fetchrow(READ_MONEY, since)
     if row is None:
         raise NoRow(READ_MONEY)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from curhat.control_center.schemas import OperatorReference
 from curhat.pairing.states import FailureTag, PairingKind
 
 
@@ -67,6 +68,13 @@ class ClosedDay(msgspec.Struct, frozen=True):
     broken_invariants: list[str]
 
 
+class FrequentReader(msgspec.Struct, frozen=True):
+    """An operator who has opened more than ten different chats today, and how many (P.8)."""
+
+    operator: OperatorReference
+    chats: int
+
+
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """The current figures. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
 
@@ -78,7 +86,9 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     repeatedly, and that the worker tries again every hour. `searches`: the oldest 100 of `searching_now`. Today is the
     day in Jakarta (WIB). `match_rate`: the part of today's decided searches that found a mitra, from 0 to 1; null if no
     search was decided. `cases_overdue`: open cases that are older than a day. `deadlines_overdue`: deadlines that are
-    more than a minute late.
+    more than a minute late. `reports_waiting`: reports and concerns that wait for an operator. `reports_overdue`: those
+    whose time is over. `transcripts_waiting`: requests to read a chat that wait for another operator.
+    `frequent_readers`: operators who have opened more than ten chats today.
     """
 
     online: int
@@ -101,6 +111,10 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     gateway_unanswered: int
     gateway_alerts: int
     deadlines_parked: int
+    reports_waiting: int
+    reports_overdue: int
+    transcripts_waiting: int
+    frequent_readers: list[FrequentReader]
     closed_day: ClosedDay | None
     today_began_at: datetime
     server_now: datetime

@@ -12,12 +12,13 @@ from curhat.control_center.dashboard.schemas import (
     Charts,
     ClosedDay,
     Dashboard,
+    FrequentReader,
     Funnel,
     MoneyToday,
     SearchNow,
     WeekHour,
 )
-from curhat.control_center.schemas import from_row
+from curhat.control_center.schemas import OperatorReference, from_row
 from curhat.deadlines import queries as deadlines
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
@@ -25,6 +26,8 @@ from curhat.kit.queries import read_clock
 from curhat.presence.service import Presence
 
 MAX_SEARCHES_SHOWN: Final = 100
+# An operator who opens more chats on one day stands on the dashboard (P.8).
+MAX_CHATS_OPENED_PER_DAY: Final = 10
 HOURS_CHARTED: Final = 24
 DAYS_CHARTED: Final = 30
 # Limits how long one call of `keep_hourly_counts` takes, even in a database with many payments.
@@ -39,6 +42,9 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         money = await queries.read_money(tx, since=figures.today_began_at)
         failures = await queries.count_failures_by_tag(tx, since=figures.today_began_at)
         searches = await queries.list_open_searches(tx, max_searches=MAX_SEARCHES_SHOWN)
+        readers = await queries.list_frequent_readers(
+            tx, since=figures.today_began_at, max_chats=MAX_CHATS_OPENED_PER_DAY
+        )
         overdue = await deadlines.count_overdue_deadlines(tx)
         closed = await queries.find_last_closed_day(tx)
         parked = await deadlines.count_parked_deadlines(tx)
@@ -53,6 +59,9 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         acceptance_seconds=AcceptanceSeconds(*figures.acceptance_seconds or (None, None)),
         money=from_row(MoneyToday, money),
         match_rate=_match_rate(money.matches, money.unmatched),
+        frequent_readers=[
+            FrequentReader(OperatorReference(reader.id, reader.email), reader.chats) for reader in readers
+        ],
         deadlines_parked=parked,
         deadlines_overdue=overdue,
         closed_day=None if closed is None else from_row(ClosedDay, closed),

@@ -1,6 +1,6 @@
 """Reads pages by key. A cursor is the key of a page's last row: a time and an id.
 
-In some lists, the key begins with a flag.
+In some lists, the key begins with a flag or with a small rank.
 """
 
 import base64
@@ -24,14 +24,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-def cursor_of(at: datetime, row_id: UUID, flag: bool = False) -> str:
-    """Return the cursor of a row in a list that is ordered by time and id, or by flag, time and id."""
+def cursor_of(at: datetime, row_id: UUID, flag: int = 0) -> str:
+    """Return the cursor of a row in a list that is ordered by time and id, or by flag or rank, time and id."""
     microseconds = (at - _EPOCH) // _MICROSECOND
-    return base64.urlsafe_b64encode(struct.pack(">?q", flag, microseconds) + row_id.bytes).decode()
+    return base64.urlsafe_b64encode(struct.pack(">Bq", flag, microseconds) + row_id.bytes).decode()
 
 
-def flagged_key_of(cursor: str | None) -> tuple[bool, datetime, UUID] | None:
-    """Return the flag, time and id from which `cursor_of` made this cursor.
+def ranked_key_of(cursor: str | None) -> tuple[int, datetime, UUID] | None:
+    """Return the rank, time and id from which `cursor_of` made this cursor.
 
     Raises ValidationFailed if the text is not a cursor.
     """
@@ -39,16 +39,22 @@ def flagged_key_of(cursor: str | None) -> tuple[bool, datetime, UUID] | None:
         return None
     with contextlib.suppress(ValueError, struct.error, OverflowError):
         data = base64.b64decode(cursor, altchars=b"-_", validate=True)
-        flag, microseconds = struct.unpack(">?q", data[:9])
+        rank, microseconds = struct.unpack(">Bq", data[:9])
         at = _EPOCH + microseconds * _MICROSECOND
         if MIN_TIME <= at < MAX_TIME:
-            return flag, at, UUID(bytes=data[9:])
+            return rank, at, UUID(bytes=data[9:])
     raise invalid_field("cursor", "is not one that this list gave")
+
+
+def flagged_key_of(cursor: str | None) -> tuple[bool, datetime, UUID] | None:
+    """Return the flag, time and id from which `cursor_of` made this cursor. Raises ValidationFailed."""
+    key = ranked_key_of(cursor)
+    return None if key is None else (key[0] > 0, *key[1:])
 
 
 def key_of(cursor: str | None) -> tuple[datetime, UUID] | None:
     """Return the time and id from which `cursor_of` made this cursor. Raises ValidationFailed."""
-    key = flagged_key_of(cursor)
+    key = ranked_key_of(cursor)
     return None if key is None else key[1:]
 
 

@@ -32,6 +32,7 @@ from curhat.control_center.records.filters import (
 )
 from curhat.control_center.records.schemas import (
     AnswersSort,
+    CustomerDetail,
     CustomerRecord,
     InvitedMitra,
     MitraAnswersList,
@@ -46,8 +47,6 @@ from curhat.control_center.records.schemas import (
     SessionDetail,
     SessionRecord,
     SessionTotals,
-    Transcript,
-    TranscriptOrder,
 )
 from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, PresenceUnknown, ValidationFailed
@@ -155,28 +154,6 @@ async def get_session_record(
         return await service.read_session_detail(tx, session_id)
 
 
-@post(
-    "/api/control-center/sessions/{session_id:uuid}/transcript",
-    operation_id="reveal_transcript",
-    tags=RECORDS,
-    status_code=200,
-    opt=needs("reveal"),
-    responses=answers({200: Transcript}, *OPERATOR_SIGNED_IN, NotFound, ValidationFailed),
-)
-async def reveal_transcript(
-    database: NamedDependency[Database],
-    operator: NamedDependency[SignedInOperator],
-    session_id: FromPath[UUID],
-    data: JSONBody[TranscriptOrder],
-) -> Transcript:
-    """The messages of the session. Each call needs a reason, which the audit records.
-
-    The server does not keep the answer.
-    """
-    async with database.transaction() as tx:
-        return await service.reveal_transcript(tx, operator, session_id, data.reason)
-
-
 @get(
     "/api/control-center/customers",
     operation_id="search_customers",
@@ -195,14 +172,14 @@ async def search_customers(list_request: NamedDependency[SortableListRequest]) -
     operation_id="get_customer_record",
     tags=RECORDS,
     opt=needs("view"),
-    responses=answers({200: CustomerRecord}, *OPERATOR_SIGNED_IN, NotFound),
+    responses=answers({200: CustomerDetail}, *OPERATOR_SIGNED_IN, NotFound),
 )
 async def get_customer_record(
     database: NamedDependency[Database], customer_id: FromPath[UUID]
-) -> CustomerRecord:
+) -> CustomerDetail:
     """One customer. To list the customer's payments or sessions, filter those lists by `customer_id`."""
     async with database.transaction() as tx:
-        return await service.read_customer(tx, customer_id)
+        return await service.read_customer_detail(tx, customer_id)
 
 
 # Mitras ------------------------------------------------------------------------------------------------------
@@ -332,7 +309,6 @@ ROUTES: list[BaseRouteHandler] = [
     search_sessions,
     total_sessions,
     get_session_record,
-    reveal_transcript,
     search_customers,
     get_customer_record,
     search_mitras,

@@ -10,7 +10,6 @@ from curhat.control_center.records.schemas import TimelineStatus, TimelineType
 from curhat.control_center.schemas import CaseStatus
 from curhat.kit.conditions import Conditions
 from curhat.kit.database import Executor, NoRow
-from curhat.kit.identity import Role
 from curhat.pairing.states import CloseReason, FailureTag, PairingKind, RequestStatus
 from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
@@ -416,48 +415,82 @@ async def list_mitras(db: Executor, /, conditions: Conditions, *, limit: int) ->
     return [MitraRow(*row) for row in await db.fetch(statement, *values)]
 
 
-FIND_SESSION: Final = """
-SELECT id FROM sessions WHERE id = $1
+class CustomerSuspension(msgspec.Struct, frozen=True):
+    suspended: bool
+    suspended_at: datetime | None
+    suspended_until: datetime | None
+
+
+READ_CUSTOMER_SUSPENSION: Final = """
+SELECT in_force AS suspended, CASE WHEN in_force THEN suspended_at END AS suspended_at,
+    CASE WHEN in_force THEN suspended_until END AS suspended_until
+FROM customers CROSS JOIN LATERAL (
+    SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS in_force
+) AS suspension
+WHERE id = $1
 """
 
 
-async def find_session(db: Executor, /, *, session_id: UUID) -> UUID | None:
-    """Returns no row if there is no such session."""
-    row = await db.fetchrow(FIND_SESSION, session_id)
+async def read_customer_suspension(db: Executor, /, *, customer_id: UUID) -> CustomerSuspension:
+    """Read the suspension of the customer that is in force."""
+    row = await db.fetchrow(READ_CUSTOMER_SUSPENSION, customer_id)
+    if row is None:
+        raise NoRow(READ_CUSTOMER_SUSPENSION)
+    return CustomerSuspension(*row)
+
+
+READ_SUSPENSION_END: Final = """
+SELECT suspended_until FROM mitras WHERE id = $1
+"""
+
+
+async def read_suspension_end(db: Executor, /, *, mitra_id: UUID) -> datetime | None:
+    """Read until when the suspended mitra is suspended. Null: until an operator lifts the suspension."""
+    row = await db.fetchrow(READ_SUSPENSION_END, mitra_id)
     if row is None:
         return None
-    value: UUID = row[0]
+    value: datetime | None = row[0]
     return value
 
 
-class ReadMessagesRow(msgspec.Struct, frozen=True):
-    id: UUID
-    sender: Role
-    text: str
-    sent_at: datetime
-    read_at: datetime | None
+class ReportCounts(msgspec.Struct, frozen=True):
+    made: int
+    about: int
+    sanctions: int
+    concerns: int
 
 
-READ_MESSAGES: Final = """
-SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = $1 ORDER BY id LIMIT $2
+COUNT_REPORTS_OF_PERSON: Final = """
+SELECT count(*) FILTER (WHERE kind = 'report' AND reporter = $1) AS made,
+    count(*) FILTER (WHERE kind = 'report' AND reporter <> $1) AS about,
+    count(*) FILTER (
+        WHERE kind = 'report' AND reporter <> $1 AND status IN ('decided', 'appealed')
+            AND decision IN ('warn', 'suspend') AND appeal_decision IS DISTINCT FROM 'overturned'
+    ) AS sanctions,
+    count(*) FILTER (WHERE kind = 'concern') AS concerns
+FROM reports WHERE CASE $1::text WHEN 'customer' THEN customer_id ELSE mitra_id END = $2
 """
 
 
-async def read_messages(db: Executor, /, *, session_id: UUID, max_messages: int) -> list[ReadMessagesRow]:
-    """Read the oldest messages of a session, at most @max_messages, oldest first."""
-    return [ReadMessagesRow(*row) for row in await db.fetch(READ_MESSAGES, session_id, max_messages)]
+async def count_reports_of_person(db: Executor, /, *, role: str, user_id: UUID) -> ReportCounts:
+    """Count the reports that this person made, and those about the person: all, those with a sanction that stands, and the
+    concerns."""
+    row = await db.fetchrow(COUNT_REPORTS_OF_PERSON, role, user_id)
+    if row is None:
+        raise NoRow(COUNT_REPORTS_OF_PERSON)
+    return ReportCounts(*row)
 
 
 READ_SUSPENSION_NOTE: Final = """
 SELECT new_value FROM audit_entries
-WHERE subject_id = $1 AND subject = 'mitra' AND action = 'mitra_suspended'
+WHERE subject_id = $1 AND subject = $2 AND action = $3
 ORDER BY occurred_at DESC, id DESC LIMIT 1
 """
 
 
-async def read_suspension_note(db: Executor, /, *, mitra_id: str) -> str | None:
-    """Read the audit's text of the mitra's last suspension."""
-    row = await db.fetchrow(READ_SUSPENSION_NOTE, mitra_id)
+async def read_suspension_note(db: Executor, /, *, user_id: str, role: str, suspended: str) -> str | None:
+    """Read the audit's text of the person's last suspension. @suspended is the action of the audit."""
+    row = await db.fetchrow(READ_SUSPENSION_NOTE, user_id, role, suspended)
     if row is None:
         return None
     value: str | None = row[0]

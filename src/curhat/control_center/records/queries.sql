@@ -256,20 +256,40 @@ CROSS JOIN LATERAL (
 ) AS answers
 ORDER BY page.created_at DESC, page.id DESC
 
--- name: find_session :optional
--- Returns no row if there is no such session.
-SELECT id FROM sessions WHERE id = @session_id
+-- name: read_customer_suspension :one
+-- Read the suspension of the customer that is in force.
+-- row: CustomerSuspension
+-- nullable: suspended_at, suspended_until
+SELECT in_force AS suspended, CASE WHEN in_force THEN suspended_at END AS suspended_at,
+    CASE WHEN in_force THEN suspended_until END AS suspended_until
+FROM customers CROSS JOIN LATERAL (
+    SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS in_force
+) AS suspension
+WHERE id = @customer_id
 
--- name: read_messages :many
--- Read the oldest messages of a session, at most @max_messages, oldest first.
--- nullable: read_at
-SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = @session_id ORDER BY id LIMIT @max_messages
+-- name: read_suspension_end :optional
+-- Read until when the suspended mitra is suspended. Null: until an operator lifts the suspension.
+-- nullable: suspended_until
+SELECT suspended_until FROM mitras WHERE id = @mitra_id
+
+-- name: count_reports_of_person :one
+-- Count the reports that this person made, and those about the person: all, those with a sanction that stands, and the
+-- concerns.
+-- row: ReportCounts
+SELECT count(*) FILTER (WHERE kind = 'report' AND reporter = @role) AS made,
+    count(*) FILTER (WHERE kind = 'report' AND reporter <> @role) AS about,
+    count(*) FILTER (
+        WHERE kind = 'report' AND reporter <> @role AND status IN ('decided', 'appealed')
+            AND decision IN ('warn', 'suspend') AND appeal_decision IS DISTINCT FROM 'overturned'
+    ) AS sanctions,
+    count(*) FILTER (WHERE kind = 'concern') AS concerns
+FROM reports WHERE CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END = @user_id
 
 -- name: read_suspension_note :optional
--- Read the audit's text of the mitra's last suspension.
+-- Read the audit's text of the person's last suspension. @suspended is the action of the audit.
 -- nullable: new_value
 SELECT new_value FROM audit_entries
-WHERE subject_id = @mitra_id AND subject = 'mitra' AND action = 'mitra_suspended'
+WHERE subject_id = @user_id AND subject = @role AND action = @suspended
 ORDER BY occurred_at DESC, id DESC LIMIT 1
 
 -- name: total_payments :many

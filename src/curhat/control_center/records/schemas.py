@@ -195,6 +195,32 @@ class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_payment_at: datetime | None
 
 
+class ReportsOfPerson(msgspec.Struct, frozen=True):
+    """The numbers of reports: `made` by the person, and `about` the person.
+
+    `sanctions`: reports about the person with a warning or suspension that stands. `concerns`: of mitras about the
+    customer, or raised by the mitra.
+    """
+
+    made: int
+    about: int
+    sanctions: int
+    concerns: int
+
+
+class CustomerDetail(CustomerRecord, frozen=True, kw_only=True):
+    """A customer, with the suspension in force and the numbers of reports.
+
+    `suspended_until`: null in a suspension means for good.
+    """
+
+    suspended: bool
+    suspended_at: datetime | None
+    suspended_until: datetime | None
+    suspension_reason: str | None
+    reports: ReportsOfPerson
+
+
 class Acceptance(msgspec.Struct, frozen=True):
     """How a mitra answered its last requests. `asked`: the number of the mitra's last requests, at most 200.
 
@@ -226,9 +252,14 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MitraDetail(MitraRecord, frozen=True, kw_only=True):
-    """A mitra, with the reason of its current suspension. The reason is null if nobody gave one."""
+    """A mitra, with its current suspension and the numbers of reports.
+
+    `suspension_reason`: null if nobody gave one. `suspended_until`: null in a suspension means until it is lifted.
+    """
 
     suspension_reason: str | None
+    suspended_until: datetime | None
+    reports: ReportsOfPerson
 
 
 class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
@@ -320,26 +351,3 @@ class MitraChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_customers: Capacity | msgspec.UnsetType = msgspec.UNSET
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
     reason: Reason | msgspec.UnsetType = msgspec.UNSET
-
-
-class TranscriptOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why the operator reads the chat. The audit keeps the reason."""
-
-    reason: Reason
-
-
-class TranscriptMessage(msgspec.Struct, frozen=True):
-    """One message, as it was sent."""
-
-    id: UUID
-    sender: Literal["customer", "mitra"]
-    text: str
-    sent_at: datetime
-    read_at: datetime | None
-
-
-class Transcript(msgspec.Struct, frozen=True):
-    """The messages of a session, oldest first."""
-
-    session_id: UUID
-    messages: list[TranscriptMessage]

@@ -1,4 +1,4 @@
-"""Reads payments, sessions, customers and mitras. Changes mitras. Reveals chat text.
+"""Reads payments, sessions, customers and mitras. Changes mitras.
 
 Every function takes an open transaction and never commits it.
 """
@@ -29,6 +29,7 @@ from curhat.control_center.records.schemas import (
     MAX_REASON_CHARACTERS,
     Acceptance,
     AnswersSort,
+    CustomerDetail,
     CustomerRecord,
     InvitedMitra,
     MitraAnswers,
@@ -41,13 +42,12 @@ from curhat.control_center.records.schemas import (
     PaymentDetail,
     PaymentRecord,
     PaymentTotals,
+    ReportsOfPerson,
     SessionDetail,
     SessionMoney,
     SessionRecord,
     SessionTotals,
     TimelineEntry,
-    Transcript,
-    TranscriptMessage,
     UnitPayment,
 )
 from curhat.control_center.schemas import (
@@ -58,9 +58,9 @@ from curhat.control_center.schemas import (
     operator_reference,
 )
 from curhat.journeys import mitras
-from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Transaction
-from curhat.kit.errors import NotFound, PresenceUnknown, invalid_field
+from curhat.kit.errors import PresenceUnknown, invalid_field
+from curhat.kit.identity import Role
 from curhat.kit.page import Page
 from curhat.kit.queries import read_clock
 from curhat.kit.visible_text import checked_text
@@ -69,14 +69,11 @@ from curhat.presence.service import Presence
 
 AnyMitraRecord = TypeVar("AnyMitraRecord", bound=MitraRecord)
 
-# The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer messages
-# than MAX_TRANSCRIPT_MESSAGES.
-MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 # A blast can ask thousands of mitras. The timeline keeps those who answered first.
 MAX_ASKED_IN_TIMELINE: Final = 100
 
 # Bounds how many rows a total reads. With more rows, the total says that it is at least so much.
-MAX_ROWS_TOTALLED: Final = 20_000
+MAX_ROWS_TOTALLED: Final = 10_000
 MAX_MITRAS_SHOWN: Final = 500
 # For how many days the answers of the mitras are kept and shown.
 ANSWER_DAYS: Final = 31
@@ -205,18 +202,6 @@ def _session_record(row: SessionRow) -> SessionRecord:
     )
 
 
-async def reveal_transcript(
-    tx: Transaction, operator: SignedInOperator, session_id: UUID, reason: str
-) -> Transcript:
-    """Read the messages of a session, and write the reason to the audit. Raises ValidationFailed, NotFound."""
-    reason = checked_text(reason, "reason", MAX_REASON_CHARACTERS).strip()
-    if await queries.find_session(tx, session_id=session_id) is None:
-        raise NotFound
-    await write_audit_entry(tx, operator.id, "transcript_revealed", "session", session_id, new=reason)
-    rows = await queries.read_messages(tx, session_id=session_id, max_messages=MAX_TRANSCRIPT_MESSAGES)
-    return Transcript(session_id, [from_row(TranscriptMessage, row) for row in rows])
-
-
 # Customers ---------------------------------------------------------------------------------------------------
 
 
@@ -232,6 +217,31 @@ async def read_customers(
 async def read_customer(tx: Transaction, customer_id: UUID) -> CustomerRecord:
     """Read one customer. Raises NotFound."""
     return _customer_record(await find_row(tx, queries.list_customers, "customers.id", customer_id))
+
+
+async def read_customer_detail(tx: Transaction, customer_id: UUID) -> CustomerDetail:
+    """Read one customer, with the suspension and the numbers of reports. Raises NotFound."""
+    customer = await read_customer(tx, customer_id)
+    suspension = await queries.read_customer_suspension(tx, customer_id=customer_id)
+    reason = await _suspension_reason(tx, "customer", customer_id) if suspension.suspended else None
+    return CustomerDetail(
+        **msgspec.structs.asdict(customer),
+        **msgspec.structs.asdict(suspension),
+        suspension_reason=reason,
+        reports=await _reports_of(tx, "customer", customer_id),
+    )
+
+
+async def _reports_of(tx: Transaction, role: Role, user_id: UUID) -> ReportsOfPerson:
+    return from_row(ReportsOfPerson, await queries.count_reports_of_person(tx, role=role, user_id=user_id))
+
+
+async def _suspension_reason(tx: Transaction, role: Role, user_id: UUID) -> str | None:
+    noted = await queries.read_suspension_note(
+        tx, user_id=str(user_id), role=role, suspended=f"{role}_suspended"
+    )
+    _, _, reason = (noted or "").partition(": ")
+    return reason or None
 
 
 def _customer_record(row: CustomerRow) -> CustomerRecord:
@@ -257,11 +267,15 @@ async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
 
 
 async def read_mitra_detail(tx: Transaction, mitra_id: UUID) -> MitraDetail:
-    """Read one mitra and the reason of its suspension. The result's `connected` is None. Raises NotFound."""
+    """Read one mitra, with its suspension and numbers of reports. The result's `connected` is None. Raises NotFound."""
     mitra = await read_mitra(tx, mitra_id)
-    noted = await queries.read_suspension_note(tx, mitra_id=str(mitra_id)) if mitra.suspended else None
-    _, _, reason = (noted or "").partition(": ")
-    return MitraDetail(**msgspec.structs.asdict(mitra), suspension_reason=reason or None)
+    is_suspended = mitra.suspended
+    return MitraDetail(
+        **msgspec.structs.asdict(mitra),
+        suspension_reason=await _suspension_reason(tx, "mitra", mitra_id) if is_suspended else None,
+        suspended_until=await queries.read_suspension_end(tx, mitra_id=mitra_id) if is_suspended else None,
+        reports=await _reports_of(tx, "mitra", mitra_id),
+    )
 
 
 async def with_connections(presence: Presence, records: list[AnyMitraRecord]) -> list[AnyMitraRecord]:
