@@ -61,6 +61,19 @@ CREATE TRIGGER audit_entries_never_emptied BEFORE TRUNCATE ON audit_entries FOR 
 REVOKE ALL ON TABLE audit_entries FROM curhat;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE audit_entries TO curhat;
 
+CREATE TABLE blocks (
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    blocked_by text NOT NULL,
+    session_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT blocks_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['customer'::text, 'mitra'::text])))
+);
+ALTER TABLE blocks ADD CONSTRAINT blocks_pkey PRIMARY KEY (customer_id, mitra_id, blocked_by);
+CREATE INDEX blocks_by_mitra ON blocks USING btree (mitra_id, blocked_by);
+CREATE TRIGGER blocks_after_a_session BEFORE INSERT OR UPDATE ON blocks FOR EACH ROW EXECUTE FUNCTION block_needs_session();
+ALTER TABLE blocks ADD CONSTRAINT blocks_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
 CREATE TABLE book_differences (
     key uuid NOT NULL,
     day date NOT NULL,
@@ -238,6 +251,17 @@ ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_approved_by_fkey 
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_case_id_fkey FOREIGN KEY (case_id) REFERENCES review_cases(id);
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES operators(id);
 
+CREATE TABLE exports (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    begun_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT exports_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text])))
+);
+ALTER TABLE exports ADD CONSTRAINT exports_pkey PRIMARY KEY (id);
+CREATE INDEX exports_by_person ON exports USING btree (user_id, role, begun_at);
+CREATE INDEX exports_by_time ON exports USING btree (begun_at);
+
 CREATE TABLE extensions (
     id uuid DEFAULT uuidv7() NOT NULL,
     session_id uuid NOT NULL,
@@ -361,6 +385,7 @@ ALTER TABLE messages ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
 CREATE INDEX messages_by_session ON messages USING btree (session_id, id);
 CREATE INDEX messages_unread ON messages USING btree (session_id, sender, id) WHERE (read_at IS NULL);
 CREATE TRIGGER messages_sent_push AFTER INSERT ON messages REFERENCING NEW TABLE AS sent FOR EACH STATEMENT EXECUTE FUNCTION messages_to_push();
+CREATE TRIGGER messages_text_stays AFTER DELETE ON messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION messages_deleted();
 ALTER TABLE messages ADD CONSTRAINT messages_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
 
 CREATE TABLE mitra_hours (
@@ -462,6 +487,7 @@ CREATE TABLE notices (
 );
 ALTER TABLE notices ADD CONSTRAINT notices_pkey PRIMARY KEY (id);
 CREATE INDEX notices_by_person ON notices USING btree (user_id, role, id);
+CREATE INDEX notices_by_time ON notices USING btree (created_at);
 CREATE UNIQUE INDEX notices_once ON notices USING btree (report_id, role, kind) WHERE (report_id IS NOT NULL);
 CREATE INDEX notices_to_acknowledge ON notices USING btree (user_id, role) WHERE ((kind = 'warning'::text) AND (acknowledged_at IS NULL) AND (withdrawn_at IS NULL));
 ALTER TABLE notices ADD CONSTRAINT notices_report_id_fkey FOREIGN KEY (report_id) REFERENCES reports(id);
@@ -590,6 +616,7 @@ CREATE TABLE pairings (
     fallback_answer_by timestamp with time zone,
     left_out_mitra_id uuid,
     waits_for_wave boolean DEFAULT false NOT NULL,
+    blocked_mitra_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     CONSTRAINT pairings_decided CHECK (((status = 'open'::text) = (decided_at IS NULL))),
     CONSTRAINT pairings_failed_has_tag CHECK (((status = 'failed'::text) = (failure_tag IS NOT NULL))),
     CONSTRAINT pairings_failure_tag_check CHECK ((failure_tag = ANY (ARRAY['no_mitra_available'::text, 'all_mitras_rejected'::text, 'targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text, 'payment_session_expired'::text, 'customer_cancelled'::text]))),
@@ -730,6 +757,44 @@ CREATE TRIGGER push_subscriptions_failed AFTER UPDATE ON push_subscriptions FOR 
 CREATE TRIGGER push_subscriptions_went AFTER DELETE ON push_subscriptions FOR EACH ROW WHEN ((old.role = 'mitra'::text)) EXECUTE FUNCTION push_subscription_changed();
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_token_digest_fkey FOREIGN KEY (token_digest) REFERENCES access_tokens(digest) ON DELETE CASCADE;
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
+
+CREATE TABLE rating_sums (
+    mitra_id uuid NOT NULL,
+    begins_on date NOT NULL,
+    ends_on date NOT NULL,
+    helpful integer NOT NULL,
+    neutral integer NOT NULL,
+    uncomfortable integer NOT NULL,
+    customers integer NOT NULL,
+    written_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT rating_sums_begins_on_check CHECK ((EXTRACT(isodow FROM begins_on) = (1)::numeric)),
+    CONSTRAINT rating_sums_ends_on_check CHECK ((EXTRACT(isodow FROM ends_on) = (1)::numeric)),
+    CONSTRAINT rating_sums_helpful_check CHECK ((helpful >= 0)),
+    CONSTRAINT rating_sums_hide_single_ratings CHECK (((((helpful + neutral) + uncomfortable) >= 10) AND (customers >= 5))),
+    CONSTRAINT rating_sums_neutral_check CHECK ((neutral >= 0)),
+    CONSTRAINT rating_sums_of_a_period CHECK ((begins_on < ends_on)),
+    CONSTRAINT rating_sums_uncomfortable_check CHECK ((uncomfortable >= 0))
+);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_mitra_id_ends_on_key UNIQUE (mitra_id, ends_on);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_pkey PRIMARY KEY (mitra_id, begins_on);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+
+CREATE TABLE ratings (
+    session_id uuid NOT NULL,
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    session_ended_at timestamp with time zone NOT NULL,
+    answer text NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    rated_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT ratings_answer_check CHECK ((answer = ANY (ARRAY['helpful'::text, 'neutral'::text, 'uncomfortable'::text]))),
+    CONSTRAINT ratings_in_time CHECK ((rated_at < (session_ended_at + '7 days'::interval))),
+    CONSTRAINT ratings_tags_check CHECK (((cardinality(tags) <= 5) AND (tags <@ ARRAY['felt_heard'::text, 'kind'::text, 'useful'::text, 'slow'::text, 'distracted'::text, 'judged'::text, 'pushy'::text])))
+);
+ALTER TABLE ratings ADD CONSTRAINT ratings_pkey PRIMARY KEY (session_id);
+CREATE INDEX ratings_by_customer ON ratings USING btree (customer_id);
+CREATE INDEX ratings_by_mitra ON ratings USING btree (mitra_id, rated_at);
+ALTER TABLE ratings ADD CONSTRAINT ratings_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
 
 CREATE TABLE refunds (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -936,14 +1001,19 @@ CREATE TABLE sessions (
     mitra_away_since timestamp with time zone,
     mitra_back_at timestamp with time zone,
     delivery text,
+    leave_reason text,
+    text_hidden_at timestamp with time zone,
+    text_deleted_at timestamp with time zone,
     CONSTRAINT sessions_delivery CHECK (((delivery IS NULL) OR ((delivery = ANY (ARRAY['delivered'::text, 'cut_short'::text, 'mitra_away'::text, 'unanswered'::text])) AND (status = 'ended'::text) AND ((delivery = 'cut_short'::text) = (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))))),
     CONSTRAINT sessions_end_note_check CHECK (((char_length(end_note) >= 1) AND (char_length(end_note) <= 500))),
     CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['time_up'::text, 'customer_ended'::text, 'mitra_ended'::text, 'mitra_suspended'::text]))),
     CONSTRAINT sessions_ended CHECK (((status = 'ended'::text) = ((ended_at IS NOT NULL) AND (end_reason IS NOT NULL)))),
+    CONSTRAINT sessions_leave_reason CHECK (((leave_reason IS NULL) OR ((leave_reason = ANY (ARRAY['felt_unsafe'::text, 'customer_inappropriate'::text, 'emergency'::text, 'technical'::text, 'other'::text, 'not_given'::text])) AND (end_reason = ANY (ARRAY['customer_ended'::text, 'mitra_ended'::text])) AND (end_note IS NULL) AND ((leave_reason <> ALL (ARRAY['customer_inappropriate'::text, 'not_given'::text])) OR (end_reason = 'mitra_ended'::text))))),
     CONSTRAINT sessions_left_by_their_mitra CHECK (((delivery IS DISTINCT FROM 'mitra_away'::text) OR ((end_reason = 'customer_ended'::text) AND (mitra_away_since IS NOT NULL) AND (mitra_away_since <= (ended_at - '00:01:00'::interval))))),
-    CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL))),
+    CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL) OR (leave_reason IS NOT NULL))),
     CONSTRAINT sessions_not_with_oneself CHECK ((customer_id <> mitra_id)),
-    CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text])))
+    CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text]))),
+    CONSTRAINT sessions_text_of_a_running_chat CHECK (((status = 'ended'::text) OR ((text_hidden_at IS NULL) AND (text_deleted_at IS NULL))))
 );
 ALTER TABLE sessions ADD CONSTRAINT sessions_ended_without_open_extension CHECK (((status = 'active'::text) OR (open_extension_id IS NULL))) NOT VALID;
 ALTER TABLE sessions ADD CONSTRAINT sessions_one_a_pairing UNIQUE (pairing_id);
@@ -960,12 +1030,14 @@ CREATE INDEX sessions_cut_short ON sessions USING btree (end_reason, started_at 
 CREATE UNIQUE INDEX sessions_one_running ON sessions USING btree (customer_id) WHERE (status = 'active'::text);
 CREATE UNIQUE INDEX sessions_one_trial ON sessions USING btree (customer_id) WHERE is_trial;
 CREATE INDEX sessions_running_by_mitra ON sessions USING btree (mitra_id) WHERE (status = 'active'::text);
+CREATE INDEX sessions_with_text ON sessions USING btree (text_hidden_at, ended_at) WHERE ((ended_at IS NOT NULL) AND (text_deleted_at IS NULL));
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 CREATE CONSTRAINT TRIGGER sessions_cut_short_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE CONSTRAINT TRIGGER sessions_not_delivered_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.delivery IS DISTINCT FROM new.delivery) AND (new.delivery = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE TRIGGER sessions_opened AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION session_status_changed();
 CREATE TRIGGER sessions_paid_first BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
 CREATE TRIGGER sessions_step AFTER UPDATE ON sessions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION session_status_changed();
+CREATE TRIGGER sessions_text_deleted AFTER UPDATE OF text_deleted_at ON sessions FOR EACH ROW WHEN ((old.text_deleted_at IS DISTINCT FROM new.text_deleted_at)) EXECUTE FUNCTION session_text_deleted();
 ALTER TABLE sessions ADD CONSTRAINT sessions_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
 ALTER TABLE sessions ADD CONSTRAINT sessions_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey FOREIGN KEY (open_extension_id) REFERENCES extensions(id) NOT VALID;
@@ -1200,6 +1272,20 @@ BEGIN
     ON CONFLICT (kind, entity_id, generation) DO NOTHING;
 END $$;
 
+CREATE FUNCTION block_needs_session() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT 1 FROM sessions
+        WHERE id = NEW.session_id AND customer_id = NEW.customer_id AND mitra_id = NEW.mitra_id
+    ) THEN
+        RAISE EXCEPTION 'session % is not of these two people', NEW.session_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'blocks_after_a_session';
+    END IF;
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION charge_decided_once() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1387,6 +1473,21 @@ BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)
     SELECT 'push_match', NEW.id, curhat_now()
     WHERE EXISTS (SELECT 1 FROM push_subscriptions WHERE user_id = NEW.customer_id AND role = 'customer' AND failed_at IS NULL);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION messages_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM held_sessions WHERE session_id IN (SELECT session_id FROM gone)) THEN
+        RAISE EXCEPTION 'the text of a session is held'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'messages_held_text_stays';
+    END IF;
+    IF EXISTS (SELECT 1 FROM sessions WHERE id IN (SELECT session_id FROM gone) AND status = 'active') THEN
+        RAISE EXCEPTION 'the text of a running session cannot be deleted'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'messages_of_a_running_chat_stay';
+    END IF;
     RETURN NULL;
 END $$;
 
@@ -1675,6 +1776,25 @@ BEGIN
     END IF;
     INSERT INTO status_changes (payment_id, entity, entity_id, old_status, new_status)
     VALUES (NEW.payment_id, 'session', NEW.id, CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION session_text_deleted() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF OLD.text_deleted_at IS NOT NULL THEN
+        RAISE EXCEPTION 'the text of session % is deleted already', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_text_is_deleted_once';
+    END IF;
+    IF EXISTS (SELECT 1 FROM held_sessions WHERE session_id = NEW.id) THEN
+        RAISE EXCEPTION 'the text of session % is held', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_held_text_stays';
+    END IF;
+    IF EXISTS (SELECT 1 FROM messages WHERE session_id = NEW.id) THEN
+        RAISE EXCEPTION 'session % still has messages', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_deleted_text_is_gone';
+    END IF;
     RETURN NULL;
 END $$;
 

@@ -27,7 +27,9 @@ from curhat.safety.reports import service as reports
 from curhat.safety.reports.schemas import NewReport
 from curhat.safety.reports.states import ReportDecision, ReportReason
 from curhat.sessions import extension
+from curhat.sessions import service as sessions
 from tests.support.cases import make_failed_search
+from tests.support.fresh_code import fresh_code
 from tests.support.push import Browser
 from tests.support.server import Person
 from tests.support.signed_in import OPERATOR_PASSWORD, RunningServer
@@ -52,6 +54,11 @@ class Operation(msgspec.Struct, frozen=True):
     def needs_key(self) -> bool:
         """Return whether the Idempotency-Key is required."""
         return any(parameter["name"] == "Idempotency-Key" for parameter in self.parameters)
+
+    @property
+    def needs_fresh_code(self) -> bool:
+        """Return whether the operation needs a fresh one-time code."""
+        return any(parameter["name"] == "X-Fresh-Code" for parameter in self.parameters)
 
     @property
     def is_for_development(self) -> bool:
@@ -109,6 +116,7 @@ class Call(msgspec.Struct, frozen=True):
     ids: dict[str, UUID | str] = {}
     query: dict[str, str] = {}
     body: Body | None = None
+    headers: dict[str, str] = {}
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -145,7 +153,8 @@ async def send(
         content = msgspec.json.encode(call.body)
     path = operation.path.format(**call.ids)
     # A browser can send a header in Latin-1, so a header can contain any character up to U+00FF.
-    written = [(name.encode(), value.encode("latin-1")) for name, value in (sent | (headers or {})).items()]
+    sent |= call.headers | (headers or {})
+    written = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
     return await server.http.request(
         operation.method, path, params=call.query, content=content, headers=written
     )
@@ -306,12 +315,47 @@ def _in_session(
     return prepare
 
 
+async def _ended_chat(server: RunningServer) -> Call:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
+    async with server.database.transaction() as tx:
+        await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
+    return Call(await server.person("customer", chat.customer.user_id), {"session_id": chat.id})
+
+
+def _with_fresh_code(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
+    async def prepare(server: RunningServer) -> Call:
+        person = await (server.customer() if role == "customer" else server.mitra())
+        return Call(person, headers=await fresh_code(server, person))
+
+    return prepare
+
+
 async def _message(_server: RunningServer, _session_id: UUID) -> Body:
     return {"client_message_id": "1", "text": "halo"}
 
 
 async def _without_review(_server: RunningServer, _session_id: UUID) -> Body:
     return {"review": False}
+
+
+async def _leave(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"reason_code": "emergency", "report": {"reason": "other", "note": "Dia marah."}, "block": True}
+
+
+async def _rating(server: RunningServer) -> Call:
+    """A call about a chat that has ended, and in which both sides wrote."""
+    call = await _in_session("customer")(server)
+    assert call.caller is not None
+    session_id = call.ids["session_id"]
+    for sender in ("customer", "mitra"):
+        await server.database.execute(
+            "INSERT INTO messages (session_id, sender, client_message_id, text) VALUES ($1, $2, '1', 'halo')",
+            session_id,
+            sender,
+        )
+    async with server.database.transaction() as tx:
+        await sessions.end_by_customer(tx, call.caller.id, UUID(str(session_id)))
+    return msgspec.structs.replace(call, body={"answer": "helpful", "tags": ["kind"]})
 
 
 async def _note(server: RunningServer, session_id: UUID) -> Body:
@@ -828,9 +872,15 @@ ENTRIES: dict[str, Entry] = {
     "get_customer_state": Entry("customer", 200, _customer),
     "list_customer_sessions": Entry("customer", 200, _customer),
     "get_customer_session": Entry("customer", 200, _in_session("customer")),
+    "delete_chat_text": Entry("customer", 204, _ended_chat),
+    "export_customer_data": Entry("customer", 200, _with_fresh_code("customer")),
+    "export_mitra_data": Entry("mitra", 200, _with_fresh_code("mitra")),
     "list_customer_messages": Entry("customer", 200, _in_session("customer")),
     "send_customer_message": Entry("customer", 201, _in_session("customer", _message)),
     "mark_read_by_customer": Entry("customer", 204, _in_session("customer", _mark)),
+    "leave_session_by_customer": Entry("customer", 200, _in_session("customer", _leave)),
+    "rate_session": Entry("customer", 201, _rating),
+    "get_session_rating": Entry("customer", 200, _in_session("customer")),
     "end_session_by_customer": Entry("customer", 200, _in_session("customer", _without_review)),
     "issue_customer_realtime_ticket": Entry("customer", 201, _customer),
     "get_mitra_profile": Entry("mitra", 200, _mitra),
@@ -851,6 +901,8 @@ ENTRIES: dict[str, Entry] = {
     "list_mitra_messages": Entry("mitra", 200, _in_session("mitra")),
     "send_mitra_message": Entry("mitra", 201, _in_session("mitra", _message)),
     "mark_read_by_mitra": Entry("mitra", 204, _in_session("mitra", _mark)),
+    "leave_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _leave)),
+    "list_rating_sums": Entry("mitra", 200, _mitra),
     "end_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _reason)),
     "report_mitra": Entry("customer", 201, _in_session("customer", _new_report)),
     "report_customer": Entry("mitra", 201, _in_session("mitra", _new_report)),

@@ -61,6 +61,10 @@ SIGN_INS: Final = Counter(
 VERIFY_REFUSALS: Final = (CodeInvalid, ValidationFailed, TooManyRequests, Forbidden)
 
 
+# An operation that needs a fresh code reads this header, and declares FreshCodeMissing and CodeInvalid.
+FRESH_CODE_HEADER: Final = "x-fresh-code"
+
+
 # One-time codes ------------------------------------------------------------------------------------------
 
 

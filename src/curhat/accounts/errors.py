@@ -14,6 +14,14 @@ class CodeInvalid(BusinessError):
     detail = "The code is wrong, too old or used. Check it, or ask for a new one."
 
 
+class FreshCodeMissing(BusinessError):
+    """The operation needs a fresh one-time code, and the request has none."""
+
+    code = "fresh_code_missing"
+    status = 401
+    detail = "Ask for a one-time code to your own phone, and send it as the header X-Fresh-Code: request_id, a colon, the code."
+
+
 class CallNameRequired(BusinessError):
     code = "call_name_required"
     status = 422

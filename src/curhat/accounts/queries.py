@@ -262,6 +262,20 @@ async def use_code(db: Executor, /, *, id: UUID) -> bytes | None:
     return value
 
 
+FIND_OWN_PHONE: Final = """
+SELECT phone_number FROM people WHERE id = $1
+"""
+
+
+async def find_own_phone(db: Executor, /, *, id: UUID) -> str | None:
+    """Read the person's phone number."""
+    row = await db.fetchrow(FIND_OWN_PHONE, id)
+    if row is None:
+        return None
+    value: str = row[0]
+    return value
+
+
 class FindCustomerByPhoneRow(msgspec.Struct, frozen=True):
     id: UUID
     call_name: str

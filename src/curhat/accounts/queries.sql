@@ -113,6 +113,10 @@ UPDATE one_time_codes SET wrong_tries = wrong_tries + 1 WHERE id = @id
 UPDATE one_time_codes SET consumed_at = curhat_now() WHERE id = @id
 RETURNING CASE WHEN NOT is_known_device THEN requester END AS stranger
 
+-- name: find_own_phone :optional
+-- Read the person's phone number.
+SELECT phone_number FROM people WHERE id = @id
+
 -- name: find_customer_by_phone :optional
 SELECT customers.id, customers.call_name
 FROM people JOIN customers USING (id) WHERE people.phone_number = @phone_number

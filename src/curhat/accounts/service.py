@@ -21,7 +21,7 @@ from prometheus_client import Counter
 from curhat.accounts import codes, cookies, phone, queries, requesters
 from curhat.accounts.cookies import ReadScope
 from curhat.accounts.delays import refuse_while_waiting, remaining
-from curhat.accounts.errors import CallNameRequired, CodeInvalid, CodeNotSent, NotInvited
+from curhat.accounts.errors import CallNameRequired, CodeInvalid, CodeNotSent, FreshCodeMissing, NotInvited
 from curhat.accounts.names import checked_name
 from curhat.accounts.queries import LockedMitra, ValidToken
 from curhat.accounts.requesters import Requester
@@ -331,6 +331,36 @@ async def _phone_proved_by(
         await queries.count_wrong_try(tx, id=data.request_id)
         return None
     return locked.phone_number
+
+
+async def use_fresh_code(
+    tx: Transaction, secret_key: bytes, identity: Identity, written: str | None
+) -> CodeInvalid | None:
+    """Use up a one-time code that this person has just received, because the person's token is not enough for a step.
+
+    `written` is the header X-Fresh-Code: the id of the code's request, a colon, and the code. The person asks for the
+    code as for a sign-in of the same role. The transaction then holds the lock of the phone number until it ends, so no
+    sign-in of this number runs beside it.
+
+    Returns None if the code is right. Returns CodeInvalid for a wrong code, and counts the try. The caller must commit
+    the transaction and then raise the returned error. If the caller rolls back, the code stays live.
+    Raises FreshCodeMissing without a header. Raises CodeInvalid if the header cannot be read, if the code is no longer
+    live, or if the code was sent to another person's phone. Tries of another person's code do not count.
+    """
+    if written is None:
+        raise FreshCodeMissing
+    request_id, _, code = written.partition(":")
+    try:
+        data = CodeVerification(UUID(request_id.strip()), code.strip())
+    except ValueError:
+        raise CodeInvalid from None
+    phone_number = await queries.lock_phone_of_code(tx, id=data.request_id, role=identity.role)
+    if phone_number is None or phone_number != await queries.find_own_phone(tx, id=identity.user_id):
+        raise CodeInvalid
+    if await _phone_proved_by(tx, secret_key, identity.role, data) is None:
+        return CodeInvalid()
+    await queries.use_code(tx, id=data.request_id)
+    return None
 
 
 # Tokens --------------------------------------------------------------------------------------------------

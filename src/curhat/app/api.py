@@ -28,6 +28,7 @@ from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
 from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
+from curhat.journeys import leaving_endpoints as leaving
 from curhat.journeys import work_endpoints as work
 from curhat.kit.errors import BusinessError
 from curhat.kit.http import (
@@ -45,7 +46,9 @@ from curhat.payments import endpoints as payments
 from curhat.payments.mock import endpoints as mock_gateway
 from curhat.presence import endpoints as presence
 from curhat.pricing import endpoints as pricing
+from curhat.privacy.export import endpoints as export
 from curhat.realtime import endpoints as realtime
+from curhat.safety.ratings import endpoints as ratings
 from curhat.safety.reports import endpoints as reports
 from curhat.sessions import endpoints as sessions
 
@@ -60,9 +63,12 @@ ROUTES = [
     *payments.ROUTES,
     *journeys.ROUTES,
     *extensions.ROUTES,
+    *leaving.ROUTES,
     *work.ROUTES,
     *sessions.ROUTES,
+    *ratings.ROUTES,
     *notebook.ROUTES,
+    *export.ROUTES,
     *reports.ROUTES,
     *realtime.ROUTES,
     *control_center.ROUTES,

@@ -254,6 +254,8 @@ def _started_session(won: AcceptedPairing, mitra_id: UUID) -> SessionViews:
         mitra_connected=True,
         review_possible_at=None,
         review_reason=None,
+        text_until=None,
+        text_gone=False,
         server_now=won.now,
     )
     return sessions.both_views(session, customer_id=won.customer_id, call_name=won.call_name)

@@ -90,6 +90,15 @@ _KEY_PARAMETER: Final = {
     "description": "A new one for each new intention; the same one to repeat a request whose answer was lost.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
 }
+# The code of the refusal without a fresh code. An operation that declares it has the parameter _FRESH_CODE_PARAMETER.
+_FRESH_CODE_MISSING: Final = "fresh_code_missing"
+_FRESH_CODE_PARAMETER: Final = {
+    "name": "X-Fresh-Code",
+    "in": "header",
+    "required": True,
+    "description": "A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 100},
+}
 _RETRY_AFTER: Final = {
     "Retry-After": {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}
 }
@@ -138,12 +147,21 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     codes = {code for response in responses.values() for code in _restrict_codes(response)}
     if IdempotencyKeyMissing.code in codes:
         operation.setdefault("parameters", []).append(_KEY_PARAMETER)
+    if _FRESH_CODE_MISSING in codes:
+        operation.setdefault("parameters", []).append(_FRESH_CODE_PARAMETER)
     if Unauthenticated.code in codes:
         operation["security"] = [{"bearer": []}, {f"{_caller_role(path)}_cookie": []}]
-    if any(parameter["name"] == "format" for parameter in operation.get("parameters", [])):
-        responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] == "format":
+            for media_type in _media_types(parameter["schema"]):
+                responses["200"]["content"][media_type] = {"schema": {"type": "string"}}
     if TooManyRequests.code in codes:
         responses[str(TooManyRequests.status)]["headers"] = _RETRY_AFTER
+
+
+def _media_types(format_schema: dict[str, Any]) -> list[str]:
+    """Return the media types of the answers that are not JSON, for the values of a parameter `format`."""
+    return [f"text/{value}" for value in format_schema["enum"] if value != "json"]
 
 
 def _let_be_absent(body: dict[str, Any]) -> None:

@@ -9,8 +9,11 @@ Guarantees:
     A person sends at most 20 messages in 5 s and 60 in a minute. With several server processes, a person can send a few
     messages more (pace.py).
     A session ends once, for one reason. The worker never ends a session before its time is over. A member never ends
-    a session after its time is over.
+    a session after its time is over. A member who leaves then ends it by time, if no worker has done so yet (T.5).
+    The text of a session is deleted once, and never while a report holds it (invariant 14). Neither member can read a
+    text that the customer deleted.
 Concurrency:
+    A transaction that deletes text, and a transaction that reports a session, lock the session's row first.
     Messages that arrive together in one process share a transaction (writer.py). A transaction that sends a message,
     marks messages as read or ends a session first locks the session's row. The transaction then checks its conditions.
     So the steps of one session happen one after the other, and message ids increase in commit order. The lock does not
@@ -20,5 +23,7 @@ Concurrency:
     fast sender (pace.py).
 Relies on:
     The unique constraint `messages_once`, row locks, and `curhat_now()`.
+    The view `held_sessions` of safety, which lists the sessions whose text is held, and the triggers that refuse to
+    delete a held text.
     The function `journeys.searching.accept` arms the deadline `session_end`.
 """

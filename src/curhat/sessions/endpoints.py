@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from litestar import Response, get, post
+from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
@@ -14,12 +14,13 @@ from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.kit.page import Page
 from curhat.sessions import service
-from curhat.sessions.errors import MitraNotAway, SessionEnded
+from curhat.sessions.errors import ChatRuns, MitraNotAway, SessionEnded
 from curhat.sessions.schemas import (
     EndByCustomer,
     EndEarly,
     MarkRead,
     Message,
+    MessagePage,
     MitraSession,
     NewMessage,
     Session,
@@ -74,14 +75,14 @@ async def get_mitra_session(
 
 @get(
     "/api/client/sessions/{session_id:uuid}/messages",
-    responses=answers({200: Page[Message]}, *SIGNED_IN, NotFound, ValidationFailed),
+    responses=answers({200: MessagePage}, *SIGNED_IN, NotFound, ValidationFailed),
 )
 async def list_customer_messages(
     database: NamedDependency[Database],
     customer: Customer,
     session_id: FromPath[UUID],
     before: FromQuery[UUID | None] = None,
-) -> Page[Message]:
+) -> MessagePage:
     """Return a page of a chat's messages, newest first. With `before`, the page begins before that message."""
     async with database.transaction() as tx:
         return await service.messages_page(tx, customer, session_id, before)
@@ -89,17 +90,34 @@ async def list_customer_messages(
 
 @get(
     "/api/mitra/sessions/{session_id:uuid}/messages",
-    responses=answers({200: Page[Message]}, *MITRA_SIGNED_IN, NotFound, ValidationFailed),
+    responses=answers({200: MessagePage}, *MITRA_SIGNED_IN, NotFound, ValidationFailed),
 )
 async def list_mitra_messages(
     database: NamedDependency[Database],
     mitra: Mitra,
     session_id: FromPath[UUID],
     before: FromQuery[UUID | None] = None,
-) -> Page[Message]:
+) -> MessagePage:
     """Return a page of a chat's messages, newest first. With `before`, the page begins before that message."""
     async with database.transaction() as tx:
         return await service.messages_page(tx, mitra, session_id, before)
+
+
+@delete(
+    "/api/client/sessions/{session_id:uuid}/messages",
+    status_code=204,
+    responses=answers({204: None}, *SIGNED_IN, NotFound, ChatRuns),
+)
+async def delete_chat_text(
+    database: NamedDependency[Database], customer: Customer, session_id: FromPath[UUID]
+) -> None:
+    """Delete the text of an ended chat. Both sides lose it at once, and it is destroyed within 72 hours (P.7).
+
+    The row of the history and "Curhat lagi" stay. If a report needs the text, operators keep it until 90 days after the
+    decision.
+    """
+    async with database.transaction() as tx:
+        await service.hide_text(tx, customer.user_id, session_id)
 
 
 @post(
@@ -210,6 +228,7 @@ ROUTES: list[BaseRouteHandler] = [
     get_mitra_session,
     list_customer_messages,
     list_mitra_messages,
+    delete_chat_text,
     send_customer_message,
     send_mitra_message,
     mark_read_by_customer,

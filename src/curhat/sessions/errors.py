@@ -41,3 +41,9 @@ class MitraNotAway(BusinessError):
     detail = (
         "The bestie is connected, or was away for less than a minute. Nothing was ended: the chat goes on."
     )
+
+
+class ChatRuns(BusinessError):
+    code = "chat_runs"
+    status = 409
+    detail = "This chat still runs. End it first, then delete it. Nothing was deleted."

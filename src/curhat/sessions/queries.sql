@@ -2,6 +2,7 @@
 -- type: role = Role from curhat.kit.identity
 -- type: session_status = SessionStatus from curhat.sessions.states
 -- type: end_reason = EndReason from curhat.sessions.states
+-- type: leave_reason = LeaveReason from curhat.sessions.states
 -- type: status = ExtensionStatus from curhat.sessions.states
 -- type: extension_status = ExtensionStatus from curhat.sessions.states
 -- type: decided_by = DecidedBy from curhat.sessions.states
@@ -173,6 +174,31 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
         OR locked.mitra_away_since <= moment.now - make_interval(secs => @away_seconds::float8))
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
+-- name: leave_session :optional
+-- End the session for a member who leaves (active → ended). If the session's time is over, the session ends by time,
+-- because no worker has ended it yet. Returns the id of the extension that was open. Returns no row if the caller is not
+-- a member, or the session has ended.
+-- nullable: open_extension_id, @leave_reason
+-- row: EndedSession
+WITH locked_session AS MATERIALIZED (
+    SELECT id, status, ends_at, open_extension_id FROM sessions
+    WHERE id = @session_id AND @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT locked.id, curhat_now() AS now FROM locked_session AS locked
+), locked AS (
+    SELECT locked_session.*, moment.now,
+        locked_session.ends_at > moment.now OR locked_session.open_extension_id IS NOT NULL AS is_early
+    FROM locked_session JOIN moment USING (id)
+)
+UPDATE sessions SET status = 'ended', ended_at = locked.now,
+    end_reason = CASE WHEN locked.is_early THEN @role::text || '_ended' ELSE 'time_up' END,
+    leave_reason = CASE WHEN locked.is_early THEN @leave_reason END,
+    open_extension_id = NULL
+FROM locked
+WHERE sessions.id = locked.id AND locked.status = 'active'
+RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
+
 -- name: end_suspended_session :optional
 -- End the session, because an operator suspended the session's mitra (active → ended). Returns the id of the extension
 -- that was open. Returns no row if the session has ended, or its time is over. If the session's time is over, the
@@ -282,7 +308,7 @@ RETURNING sessions.id
 -- name: list_sessions :many
 -- Read these sessions, oldest first. Each row has the mitra's display name for the customer, and the customer's call
 -- name for the mitra. Each row also has the session's open extension or, if no extension is open, its latest extension.
--- nullable: ended_at, end_reason, mitra_away_since, delivery
+-- nullable: ended_at, end_reason, mitra_away_since, delivery, text_until, mitra_text_until
 -- nullable: extension_id, extension_payment_id, extension_status, extension_decided_by
 -- nullable: extension_offer_id, extension_duration_minutes, extension_price_rp, extension_deadline_at
 -- nullable: extension_default_action, extension_mitra_went_offline
@@ -290,6 +316,9 @@ RETURNING sessions.id
 SELECT sessions.id, sessions.payment_id, sessions.status AS session_status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
     sessions.ends_at, sessions.ended_at, sessions.end_reason, sessions.duration_minutes,
     sessions.mitra_away_since, sessions.delivery, mitras.display_name, customers.call_name,
+    sessions.text_hidden_at IS NOT NULL OR sessions.text_deleted_at IS NOT NULL AS text_is_gone,
+    sessions.ended_at + make_interval(months => @kept_months) AS text_until,
+    sessions.ended_at + make_interval(days => @mitra_days) AS mitra_text_until,
     extension.id AS extension_id, extension.payment_id AS extension_payment_id,
     extension.status AS extension_status, extension.decided_by AS extension_decided_by,
     extension.offer_id AS extension_offer_id, extension.duration_minutes AS extension_duration_minutes,
@@ -330,22 +359,128 @@ SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER B
 -- Find the newest sessions that are older than the session @before_id.
 SELECT id FROM sessions WHERE mitra_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
+-- name: find_text :optional
+-- Read until when this member can read the session's text, and whether the text is gone for the member. `text_until` is
+-- null while the session is active. Returns no row if the caller is not a member of the session.
+-- nullable: text_until
+-- row: TextRow
+SELECT
+    sessions.ended_at + CASE @role::text WHEN 'customer' THEN make_interval(months => @kept_months)
+        ELSE make_interval(days => @mitra_days) END AS text_until,
+    sessions.text_deleted_at IS NOT NULL OR sessions.text_hidden_at IS NOT NULL
+        OR (@role = 'mitra' AND sessions.ended_at IS NOT NULL
+            AND sessions.ended_at + make_interval(days => @mitra_days) <= curhat_now()) AS is_gone
+FROM sessions
+WHERE id = @session_id AND @user_id = CASE @role WHEN 'customer' THEN customer_id ELSE mitra_id END
+
 -- name: list_messages :many
--- Read the session's messages that are older than the message @before_id, newest first. Returns no row if the session
--- has no older message, or the caller is not a member of the session.
+-- Read the session's messages that are older than the message @before_id, newest first.
 -- nullable: read_at, reply_to_message_id
 -- row: MessageRow
-SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at,
-    page.reply_to_message_id
-FROM sessions
-CROSS JOIN LATERAL (
-    SELECT * FROM messages WHERE messages.session_id = sessions.id AND messages.id < @before_id
-    ORDER BY messages.id DESC
-    LIMIT @max_messages
-) AS page
-WHERE sessions.id = @session_id
-    AND @user_id = CASE @role::text WHEN 'customer' THEN sessions.customer_id ELSE sessions.mitra_id END
-ORDER BY page.id DESC
+SELECT id, session_id, client_message_id, sender, text, sent_at, read_at, reply_to_message_id
+FROM messages
+WHERE session_id = @session_id AND id < @before_id
+ORDER BY id DESC
+LIMIT @max_messages
+
+-- name: list_messages_after :many
+-- Read the session's messages that are newer than the message @after_id, oldest first.
+-- nullable: read_at, reply_to_message_id
+-- row: MessageRow
+SELECT id, session_id, client_message_id, sender, text, sent_at, read_at, reply_to_message_id
+FROM messages
+WHERE session_id = @session_id AND id > @after_id
+ORDER BY id
+LIMIT @max_messages
+
+-- name: hide_text :optional
+-- Hide the text of a customer's ended session from both members (readable → hidden). Returns false in `is_ended` if the
+-- session is active. Returns no row if the session belongs to another customer. A repeated call changes nothing.
+-- row: HiddenText
+WITH locked_session AS MATERIALIZED (
+    SELECT id, status FROM sessions WHERE id = @session_id AND customer_id = @customer_id FOR NO KEY UPDATE
+), hide AS (
+    UPDATE sessions SET text_hidden_at = curhat_now()
+    FROM locked_session AS locked
+    WHERE sessions.id = locked.id AND locked.status = 'ended'
+        AND sessions.text_hidden_at IS NULL AND sessions.text_deleted_at IS NULL
+    RETURNING sessions.id
+)
+SELECT locked.status = 'ended' AS is_ended, EXISTS (SELECT 1 FROM hide) AS is_new FROM locked_session AS locked
+
+-- name: lock_due_texts :many
+-- Find ended sessions whose text must be deleted, and lock them: those that their customers deleted, once the mitra had
+-- @reportable_hours to report them, and those that ended more than @kept_months ago. Held sessions are left out. Skips
+-- sessions that another transaction has locked. The index sessions_with_text gives both orders, so the statement reads
+-- only rows that are due. Returns the oldest sessions, until they have @max_messages messages in total.
+WITH hidden AS MATERIALIZED (
+    SELECT id FROM sessions
+    WHERE ended_at IS NOT NULL AND text_deleted_at IS NULL AND text_hidden_at IS NOT NULL
+        AND ended_at <= (SELECT curhat_now() - make_interval(hours => @reportable_hours))
+        AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+    ORDER BY text_hidden_at, ended_at
+    LIMIT @max_sessions
+    FOR NO KEY UPDATE SKIP LOCKED
+), overdue AS MATERIALIZED (
+    SELECT id FROM sessions
+    WHERE text_deleted_at IS NULL AND text_hidden_at IS NULL
+        AND ended_at <= (SELECT curhat_now() - make_interval(months => @kept_months))
+        AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+    ORDER BY text_hidden_at, ended_at
+    LIMIT @max_sessions
+    FOR NO KEY UPDATE SKIP LOCKED
+), due AS MATERIALIZED (
+    SELECT id, (SELECT count(*) FROM messages WHERE messages.session_id = due.id) AS messages
+    FROM (SELECT id FROM hidden UNION ALL SELECT id FROM overdue) AS due
+)
+SELECT id FROM (
+    SELECT id, (sum(messages) OVER (ORDER BY id) - messages)::bigint AS messages_before FROM due
+) AS counted
+WHERE messages_before < @max_messages
+ORDER BY id
+
+-- name: lock_deletable_texts :many
+-- Lock these sessions in id order. Returns those that have ended and whose text is not deleted.
+SELECT id FROM sessions
+WHERE id = ANY (@session_ids::uuid[]) AND status = 'ended' AND text_deleted_at IS NULL
+ORDER BY id
+FOR NO KEY UPDATE
+
+-- name: list_held :many
+-- Find those of these sessions whose text is held. The caller holds the sessions' locks, so no report can begin to hold
+-- a text between this statement and the deletion.
+SELECT DISTINCT session_id FROM held_sessions WHERE session_id = ANY (@session_ids::uuid[])
+
+-- name: delete_messages :execrows
+-- Delete the messages of these sessions. A trigger refuses held sessions (invariant 14).
+DELETE FROM messages WHERE session_id = ANY (@session_ids::uuid[])
+
+-- name: mark_texts_deleted :exec
+-- Record that the text of these sessions is deleted (kept → deleted). A trigger refuses sessions that have messages.
+UPDATE sessions SET text_deleted_at = curhat_now() WHERE id = ANY (@session_ids::uuid[])
+
+-- name: read_overdue_text :one
+-- Read by how many seconds the text that must be deleted first is over its time. The result is negative or null if no
+-- text is over its time. Held text does not count.
+-- nullable: overdue_seconds
+SELECT greatest(
+    (
+        SELECT extract(epoch FROM curhat_now() - (ended_at + make_interval(months => @kept_months)))
+        FROM sessions
+        WHERE text_deleted_at IS NULL AND text_hidden_at IS NULL AND ended_at <= (SELECT curhat_now())
+            AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+        ORDER BY text_hidden_at, ended_at LIMIT 1
+    ),
+    (
+        SELECT extract(epoch FROM curhat_now()
+            - greatest(text_hidden_at, ended_at + make_interval(hours => @reportable_hours)))
+        FROM sessions
+        WHERE ended_at IS NOT NULL AND text_deleted_at IS NULL AND text_hidden_at IS NOT NULL
+            AND ended_at <= (SELECT curhat_now() - make_interval(hours => @reportable_hours))
+            AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+        ORDER BY text_hidden_at, ended_at LIMIT 1
+    )
+)::float8 AS overdue_seconds
 
 -- name: find_session_of_charge :optional
 -- Find the session whose extension this charge attempt pays for. Returns no row if the attempt does not pay for an

@@ -87,6 +87,8 @@ class _SessionFields(msgspec.Struct, frozen=True):
     extended_minutes: int
     extension: Extension | None
     server_now: datetime
+    text_until: datetime | None
+    text_gone: bool
 
 
 class Session(_SessionFields, frozen=True):
@@ -98,6 +100,7 @@ class Session(_SessionFields, frozen=True):
     `mitra_connected` is false while the mitra of a running chat has been disconnected for more than 6 s. From
     `review_possible_at` on, the customer can end the chat with a review. It is null while the mitra is connected.
     `review_reason` says why operators review what the chat cost. It is null if nothing is reviewed because of its end.
+    The reader can read the text of an ended chat until `text_until` (P.7). If `text_gone` is true, the text is gone.
     """
 
     payment_id: UUID
@@ -108,7 +111,7 @@ class Session(_SessionFields, frozen=True):
 
 # MitraSession is not a subclass of Session. Otherwise mypy would accept a MitraSession in an answer to a customer.
 class MitraSession(_SessionFields, frozen=True):
-    """A chat as its mitra sees it."""
+    """A chat as its mitra sees it. The mitra can read the text for a shorter time than the customer (P.7)."""
 
     customer: CustomerName
 
@@ -136,6 +139,19 @@ class Message(msgspec.Struct, frozen=True):
     sent_at: datetime
     read_at: datetime | None
     reply_to_message_id: UUID | None
+
+
+class MessagePage(msgspec.Struct, frozen=True):
+    """A page of a chat's messages.
+
+    The reader can read the text until `text_until`, which is null while the chat runs. If `text_gone` is true, the
+    reader can no longer read the text, and the page is empty (P.7).
+    """
+
+    items: list[Message]
+    next_cursor: str | None
+    text_until: datetime | None
+    text_gone: bool
 
 
 class ReadMark(msgspec.Struct, frozen=True):

@@ -3,12 +3,13 @@
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from curhat.deadlines import service as deadlines
-from curhat.kit.database import Transaction
+from curhat.kit.database import Executor, Transaction
 from curhat.kit.errors import NotFound, TooManyRequests, ValidationFailed, invalid_field, too_many_until
 from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE, Page
@@ -22,23 +23,38 @@ from curhat.realtime import service as realtime
 from curhat.realtime.event_types import StreamEvent
 from curhat.realtime.service import Appended
 from curhat.sessions import events, extension, pace, queries
-from curhat.sessions.errors import MitraNotAway, SessionEnded
-from curhat.sessions.queries import DueSession, EndedSession, SessionRow
+from curhat.sessions.errors import ChatRuns, MitraNotAway, SessionEnded
+from curhat.sessions.queries import DueSession, EndedSession, SessionRow, TextRow
 from curhat.sessions.schemas import (
     MAX_END_NOTE_CHARACTERS,
     CustomerName,
     Extension,
     Message,
+    MessagePage,
     MitraName,
     MitraSession,
     ReadMark,
     Session,
     SessionViews,
 )
-from curhat.sessions.states import CASE_OF_DELIVERY, MITRA_AWAY_REVIEW_SECONDS, OPENS_A_CASE, EndReason
+from curhat.sessions.states import (
+    CASE_OF_DELIVERY,
+    MITRA_AWAY_REVIEW_SECONDS,
+    OPENS_A_CASE,
+    TEXT_KEPT_MONTHS,
+    TEXT_READABLE_BY_MITRA_DAYS,
+    TEXT_REPORTABLE_HOURS,
+    EndReason,
+    LeaveReason,
+)
 
 # Deadline kind. The accept that starts a session also arms SESSION_END.
 SESSION_END = extension.SESSION_END
+
+# Limits one transaction that deletes the text of chats. Counting the messages of MAX_SESSIONS_PER_DESTROY sessions and
+# deleting MAX_MESSAGES_PER_DESTROY messages take a fraction of a second.
+MAX_SESSIONS_PER_DESTROY: Final = 200
+MAX_MESSAGES_PER_DESTROY: Final = 10_000
 
 # The fields of a session that both members see.
 _SHARED_FIELDS = tuple(name for name in MitraSession.__struct_fields__ if name != "customer")
@@ -250,6 +266,27 @@ async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: 
     return (await _end_early(tx, mitra, session_id, "mitra_ended", note)).for_mitra
 
 
+async def leave(
+    tx: Transaction, identity: Identity, session_id: UUID, leave_reason: LeaveReason | None
+) -> SessionViews:
+    """End a session for a member who leaves (active → ended, T.5). A pending extension ends without a charge.
+
+    A mitra's end opens a case (X.8). If the session has ended, nothing changes. If its time is over and no worker has
+    ended it yet, the session ends by time. A mitra always has a `leave_reason`. Raises NotFound.
+    """
+    ended = await queries.leave_session(
+        tx,
+        session_id=session_id,
+        role=identity.role,
+        user_id=identity.user_id,
+        leave_reason=leave_reason,
+    )
+    if ended is None:
+        return await own_session(tx, identity, session_id)
+    (views,) = await _finish_ends(tx, [ended], ended.open_extension_id)
+    return views
+
+
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
     """End a session, because an operator suspended the mitra (active → ended). Opens a case (X.8).
 
@@ -355,6 +392,67 @@ async def _open_cases(tx: Transaction, session_ids: Sequence[UUID], *, with_revi
             await payments.open_cases_of_ended(tx, payment_ids, reason)
 
 
+# The text of a chat ------------------------------------------------------------------------------------------
+
+
+async def hide_text(tx: Transaction, customer_id: UUID, session_id: UUID) -> None:
+    """Delete a chat for its customer: neither side can read the text any more (readable → hidden).
+
+    The worker deletes the messages within 72 hours, but not before the mitra had TEXT_REPORTABLE_HOURS after the end to
+    report the chat. A repeated call does nothing. Raises NotFound, and ChatRuns if the session is active.
+    """
+    hidden = await queries.hide_text(tx, session_id=session_id, customer_id=customer_id)
+    if hidden is None:
+        raise NotFound
+    if not hidden.is_ended:
+        raise ChatRuns
+    if hidden.is_new:
+        views = await session_views(tx, session_id)
+        await realtime.append(tx, events.views_to_both(events.SESSION_UPDATED, views))
+
+
+async def destroy_text(tx: Transaction, session_ids: Sequence[UUID]) -> list[UUID]:
+    """Delete the messages of these sessions for ever (kept → deleted). Returns the sessions whose text was deleted.
+
+    Leaves out sessions that run, whose text is held because of a report, or whose text is deleted already. Only this
+    function deletes messages. The caller limits the number of sessions, so that no statement takes long.
+    """
+    locked = await queries.lock_deletable_texts(tx, session_ids=session_ids)
+    if not locked:
+        return []
+    held = set(await queries.list_held(tx, session_ids=locked))
+    deletable = [session_id for session_id in locked if session_id not in held]
+    if deletable:
+        await queries.delete_messages(tx, session_ids=deletable)
+        await queries.mark_texts_deleted(tx, session_ids=deletable)
+    return deletable
+
+
+async def destroy_due_texts(tx: Transaction, max_messages: int = MAX_MESSAGES_PER_DESTROY) -> int:
+    """Delete the text of the chats whose time is over, the oldest first. Returns `max_messages` if more can be left.
+
+    Deletes at most `max_messages` messages, and the rest of the last chat.
+    """
+    due = await queries.lock_due_texts(
+        tx,
+        kept_months=TEXT_KEPT_MONTHS,
+        reportable_hours=TEXT_REPORTABLE_HOURS,
+        max_sessions=MAX_SESSIONS_PER_DESTROY,
+        max_messages=max_messages,
+    )
+    return max_messages if await destroy_text(tx, due) else 0
+
+
+async def read_overdue_text(db: Executor) -> float | None:
+    """Return by how many seconds the oldest text that must be deleted is over its time.
+
+    The result is negative or None if no text is over its time.
+    """
+    return await queries.read_overdue_text(
+        db, kept_months=TEXT_KEPT_MONTHS, reportable_hours=TEXT_REPORTABLE_HOURS
+    )
+
+
 # Reading -------------------------------------------------------------------------------------------------
 
 
@@ -409,30 +507,70 @@ async def history(tx: Transaction, identity: Identity, cursor: str | None) -> Pa
 
 async def messages_page(
     tx: Transaction, identity: Identity, session_id: UUID, before: UUID | None
-) -> Page[Message]:
+) -> MessagePage:
     """Return a page of a session's messages, newest first. With `before`, the page begins before that message.
 
-    `next_cursor` is the value of `before` for the next page. Raises NotFound.
+    `next_cursor` is the value of `before` for the next page. The page is empty if the text is gone. Raises NotFound.
     """
-    rows = await queries.list_messages(
+    text = await readable_text(tx, identity, session_id)
+    rows = []
+    if not text.is_gone:
+        rows = await queries.list_messages(
+            tx, session_id=session_id, before_id=before or _NEWEST, max_messages=PAGE_SIZE + 1
+        )
+    items = msgspec.convert(rows[:PAGE_SIZE], list[Message], from_attributes=True)
+    return MessagePage(
+        items=items,
+        next_cursor=str(items[-1].id) if len(rows) > PAGE_SIZE else None,
+        text_until=text.text_until,
+        text_gone=text.is_gone,
+    )
+
+
+async def messages_after(
+    tx: Transaction, identity: Identity, session_id: UUID, after: UUID, max_messages: int
+) -> list[Message]:
+    """Return this member's next messages of a session, oldest first, beginning after the message `after`.
+
+    The list is empty if the text is gone. Raises NotFound.
+    """
+    if (await readable_text(tx, identity, session_id)).is_gone:
+        return []
+    rows = await queries.list_messages_after(
+        tx, session_id=session_id, after_id=after, max_messages=max_messages
+    )
+    return msgspec.convert(rows, list[Message], from_attributes=True)
+
+
+async def readable_text(tx: Transaction, identity: Identity, session_id: UUID) -> TextRow:
+    """Return until when this member can read the session's text, and whether it is gone for the member.
+
+    Raises NotFound if the session does not exist or the user is not a member.
+    """
+    text = await queries.find_text(
         tx,
         session_id=session_id,
         role=identity.role,
         user_id=identity.user_id,
-        before_id=before or _NEWEST,
-        max_messages=PAGE_SIZE + 1,
+        kept_months=TEXT_KEPT_MONTHS,
+        mitra_days=TEXT_READABLE_BY_MITRA_DAYS,
     )
-    if not rows:
-        await own_session(tx, identity, session_id)
-    items = msgspec.convert(rows[:PAGE_SIZE], list[Message], from_attributes=True)
-    return Page(items=items, next_cursor=str(items[-1].id) if len(rows) > PAGE_SIZE else None)
+    if text is None:
+        raise NotFound
+    return text
 
 
 async def views_of(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionViews]:
     """Return these sessions, each in the form for its customer and in the form for its mitra, oldest first."""
     if not session_ids:
         return []
-    return [_views_of(row) for row in await queries.list_sessions(tx, session_ids=session_ids)]
+    rows = await queries.list_sessions(
+        tx,
+        session_ids=session_ids,
+        kept_months=TEXT_KEPT_MONTHS,
+        mitra_days=TEXT_READABLE_BY_MITRA_DAYS,
+    )
+    return [_views_of(row) for row in rows]
 
 
 def _views_of(row: SessionRow) -> SessionViews:
@@ -460,8 +598,18 @@ def _views_of(row: SessionRow) -> SessionViews:
         if away_since is None
         else away_since + timedelta(seconds=MITRA_AWAY_REVIEW_SECONDS),
         review_reason=review_reason,
+        text_until=row.text_until,
+        text_gone=row.text_is_gone,
     )
-    return both_views(session, customer_id=row.customer_id, call_name=row.call_name)
+    views = both_views(session, customer_id=row.customer_id, call_name=row.call_name)
+    if row.mitra_text_until is None:
+        return views
+    for_mitra = msgspec.structs.replace(
+        views.for_mitra,
+        text_until=row.mitra_text_until,
+        text_gone=row.text_is_gone or row.mitra_text_until <= row.server_now,
+    )
+    return msgspec.structs.replace(views, for_mitra=for_mitra)
 
 
 def _extension_of(row: SessionRow) -> Extension | None:

@@ -11,6 +11,11 @@ STEPS: frozenset[tuple[SessionStatus, SessionStatus]] = frozenset({("active", "e
 EndReason = Literal["time_up", "customer_ended", "mitra_ended", "mitra_suspended"]
 ALL_END_REASONS: frozenset[str] = frozenset(get_args(EndReason))
 
+# Why a member left a chat in one press (T.5). `not_given` stands for a mitra who gave no reason.
+CustomerLeaveReason = Literal["felt_unsafe", "emergency", "technical", "other"]
+MitraLeaveReason = Literal[CustomerLeaveReason, "customer_inappropriate"]
+LeaveReason = Literal[MitraLeaveReason, "not_given"]
+
 ExtensionStatus = Literal["pending", "charging", "approved", "rejected", "charge_failed"]
 OPEN_EXTENSION_STATUSES: frozenset[ExtensionStatus] = frozenset({"pending", "charging"})
 
@@ -51,3 +56,10 @@ MITRA_AWAY_SECONDS = 6
 # After this time, the customer can end the session with a review (X.11). The CHECK sessions_left_by_their_mitra has the
 # same number.
 MITRA_AWAY_REVIEW_SECONDS = 60
+
+# How long the text of a chat is kept after the chat's end, and how long its mitra can read it (P.7).
+TEXT_KEPT_MONTHS = 12
+TEXT_READABLE_BY_MITRA_DAYS = 30
+# A chat that its customer deleted keeps its text until this time after its end, so that the mitra can report it. The
+# customer and the mitra cannot read the text any more (record 0153).
+TEXT_REPORTABLE_HOURS = 72

@@ -22,11 +22,14 @@ from curhat.kit import migrations
 from curhat.kit.connecting import connect_to_writer
 from curhat.kit.database import DATABASE_AWAY, Database, role_settings, session_settings
 from curhat.kit.settings import PREFIX, Problem, Settings
+from curhat.privacy.retention import service as retention
 
 MIN_POSTGRES_VERSION: Final = 18
 MIN_VALKEY_VERSION: Final = 8
 MAX_CLOCK_DIFFERENCE_SECONDS: Final = 1.0
 CONNECT_TIMEOUT_SECONDS: Final = 5
+# Workers delete every minute what is over its time. After a long stop, they need some time for the rest.
+MAX_OVERDUE_SECONDS: Final = 3600.0
 PROCESSES: Final[tuple[Literal["server", "worker"], ...]] = ("server", "worker")
 MAX_CONNECTIONS_TO_TRY: Final = 5
 
@@ -208,6 +211,8 @@ async def _postgres(settings: Settings, url: str, *, for_production: bool) -> As
         for check in (_migrations, _clock, _parked_deadlines):
             yield await check(connection)
         yield await _texts(connection, is_strict=for_production or not settings.is_development)
+        async for finding in _retention(connection):
+            yield finding
         if not settings.is_development:
             yield await production_checks.check_role(connection)
         if for_production:
@@ -349,6 +354,24 @@ async def _texts(connection: "asyncpg.Connection[asyncpg.Record]", *, is_strict:
             return Finding("warn", "texts", f"{sentence}; publish checked versions in the Control Center")
         return Finding("ok", "texts", sentence)
     return Finding("ok", "texts", "none of the texts that people accept is a draft")
+
+
+async def _retention(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[Finding]:
+    """Show the oldest row of each class of data that is over its time (P.7)."""
+    if await migrations.missing(connection):
+        return
+    overdue = await retention.read_overdue(connection)
+    late = {name: seconds for name, seconds in overdue.items() if seconds > MAX_OVERDUE_SECONDS}
+    if not late:
+        yield Finding(
+            "ok", "retention", f"none of {len(overdue)} classes of data is over its time (docs/privacy.md)"
+        )
+    for name, seconds in late.items():
+        yield Finding(
+            "warn",
+            "retention",
+            f"{name}: the oldest row is {seconds / 3600:.0f} h over its time; does a worker run?",
+        )
 
 
 async def _valkey(url: str, *, for_production: bool) -> AsyncIterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import Gauge
 
 from curhat.app.operations.queries import CodesOfToday, Figures
+from curhat.privacy.retention.classes import TIMED_CLASSES, TimedClass
 
 _GAUGES: Final = {
     "mitras_online": Gauge("curhat_mitras_online", "Mitras whose toggle is on"),
@@ -72,6 +73,19 @@ def show_codes(read: Sequence[CodesOfToday] | None, ceilings: Mapping[str, int])
     _CODES_USED.clear()
     for region, ceiling in ceilings.items():
         _CODES_USED.labels(region).set(nan if read is None else codes.get(region, 0) / ceiling)
+
+
+_OVERDUE: Final = Gauge(
+    "curhat_retention_overdue_seconds",
+    "How long the oldest row of a class of data has been over its time (P.7)",
+    ["data_class"],
+)
+
+
+def show_overdue(read: Mapping[TimedClass, float] | None) -> None:
+    """Set the metric of the classes of data. Without figures, it becomes NaN."""
+    for name in TIMED_CLASSES:
+        _OVERDUE.labels(name).set(nan if read is None else read[name])
 
 
 def show(read: Figures | None) -> None:
