@@ -329,6 +329,28 @@ ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_mitra_id_
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
+CREATE TABLE help_line_versions (
+    version integer NOT NULL,
+    items jsonb NOT NULL,
+    proposed_by uuid,
+    proposed_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    published_by uuid,
+    published_at timestamp with time zone,
+    CONSTRAINT help_line_versions_are_publishable CHECK (is_publishable_help(items)),
+    CONSTRAINT help_line_versions_are_published_by_somebody CHECK (
+CASE
+    WHEN (proposed_by IS NULL) THEN ((published_by IS NULL) AND (published_at IS NOT NULL))
+    ELSE ((published_by IS NULL) = (published_at IS NULL))
+END),
+    CONSTRAINT help_line_versions_need_two_admins CHECK ((published_by <> proposed_by))
+);
+ALTER TABLE help_line_versions ALTER COLUMN version ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE help_line_versions ADD CONSTRAINT help_line_versions_pkey PRIMARY KEY (version);
+CREATE TRIGGER help_line_versions_never_changed BEFORE DELETE OR UPDATE ON help_line_versions FOR EACH ROW EXECUTE FUNCTION keep_help_line_version();
+CREATE TRIGGER help_line_versions_never_emptied BEFORE TRUNCATE ON help_line_versions FOR EACH STATEMENT EXECUTE FUNCTION keep_help_line_version();
+ALTER TABLE help_line_versions ADD CONSTRAINT help_line_versions_proposed_by_fkey FOREIGN KEY (proposed_by) REFERENCES operators(id);
+ALTER TABLE help_line_versions ADD CONSTRAINT help_line_versions_published_by_fkey FOREIGN KEY (published_by) REFERENCES operators(id);
+
 CREATE TABLE hourly_counts (
     began_at timestamp with time zone NOT NULL,
     opened bigint NOT NULL,
@@ -1441,6 +1463,10 @@ BEGIN
     RAISE EXCEPTION '% is append only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
 END $$;
 
+CREATE FUNCTION is_publishable_help(items jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((jsonb_typeof(items) = 'array'::text) AND (SELECT ((count(*) <= 30) AND (count(DISTINCT (listed.item ->> 'id'::text)) = count(*)) AND (count(*) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'step'::text)) >= 1) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) > 0))) >= 3) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) = 0))) = 0) AND (count(DISTINCT lower((listed.item ->> 'provider'::text))) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'line'::text)) >= 2)) FROM jsonb_array_elements(is_publishable_help.items) listed(item)));
+
 CREATE FUNCTION keep_acceptance() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1464,6 +1490,19 @@ BEGIN
             USING ERRCODE = 'check_violation', CONSTRAINT = 'operators_keep_an_active_admin';
     END IF;
     RETURN NEW;
+END $$;
+
+CREATE FUNCTION keep_help_line_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.published_at IS NULL AND NEW.published_at IS NOT NULL
+        AND (OLD.version, OLD.items, OLD.proposed_by, OLD.proposed_at)
+            IS NOT DISTINCT FROM (NEW.version, NEW.items, NEW.proposed_by, NEW.proposed_at) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a version of the help lines is only published once, and never changed'
+        USING ERRCODE = 'restrict_violation';
 END $$;
 
 CREATE FUNCTION match_to_push() RETURNS trigger

@@ -17,6 +17,7 @@ from curhat.control_center.records import queries
 OPERATOR: Final = 20
 CASE: Final = 21
 WHAT_IF: Final = 22
+REPORT: Final = 23
 OPERATOR_EMAIL: Final = "operator@example.id"
 OPERATOR_TOKEN: Final = "bench-operator-" + "0123456789abcdef" * 2
 # A search for the beginning of a name finds 1 customer in 20, or 1 customer.
@@ -172,6 +173,18 @@ _TABLES: Final = (
         CASE WHEN slot < 28 THEN 'payment' ELSE 'case' END,
         bench_id(CASE WHEN slot < 28 THEN 3 ELSE 21 END, n)::text, 'refund', at
     FROM payment WHERE slot IN (1, 2, 3, 4, 28, 29)
+    """,
+    """
+    INSERT INTO reports (id, session_id, customer_id, mitra_id, reporter, reason, created_at, urgency, due_at, status,
+        decision, decision_note, decided_by, decided_at, closed_at)
+    SELECT bench_id(23, n), bench_id(6, n), bench_id(1, customer), bench_id(2, mitra), 'customer', 'insult', at, 1,
+        at + interval '1 day', CASE WHEN is_open_case THEN 'open' ELSE 'decided' END, decided.decision,
+        decided.decision_note, decided.decided_by, decided.decided_at, decided.decided_at
+    FROM payment
+    LEFT JOIN LATERAL (
+        SELECT 'no_action' AS decision, 'tidak ada' AS decision_note, bench_id(20, 1) AS decided_by, at AS decided_at
+    ) AS decided ON NOT is_open_case
+    WHERE slot = 4
     """,
 )
 

@@ -79,7 +79,8 @@ async def test_the_year_of_a_minor_never_leaves_the_device_and_the_refusal_is_re
         await button(page, "Lanjut").click()
         refusal = page.get_by_role("heading", name="Curhat untuk orang dewasa")
         await expect(refusal).to_be_focused()
-        await expect(page.get_by_text("112")).to_be_visible()
+        await button(page, "Lihat nomor bantuan").click()
+        await expect(page.get_by_role("dialog").get_by_role("link", name=re.compile("112"))).to_be_visible()
         await page.reload()
         await expect(refusal).to_be_visible()
         assert [url for url in sent if "acceptances" in url] == []

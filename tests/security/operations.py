@@ -14,6 +14,7 @@ import msgspec
 
 from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
+from curhat.content.help_lines import service as help_lines
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.reports import service as report_decisions
 from curhat.control_center.reports.schemas import ReportVerdict
@@ -23,6 +24,7 @@ from curhat.notifications.port import BrowserAddress
 from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
 from curhat.pairing.service import Target
+from curhat.safety.blocks import service as blocks
 from curhat.safety.reports import service as reports
 from curhat.safety.reports.schemas import NewReport
 from curhat.safety.reports.states import ReportDecision, ReportReason
@@ -255,6 +257,21 @@ async def _pairing(server: RunningServer) -> Call:
 async def _mitra_of_a_past_chat(server: RunningServer) -> Call:
     chat = await server.chat(await server.make.customer(), await server.make.mitra())
     return Call(await server.person("customer", chat.customer.user_id), {"mitra_id": chat.mitra.user_id})
+
+
+def _after_session(role: Role, *, is_blocked: bool = False) -> Callable[[RunningServer], Awaitable[Call]]:
+    """A call about a chat that has ended. With `is_blocked`, the caller has blocked the other side."""
+
+    async def prepare(server: RunningServer) -> Call:
+        chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
+        who = chat.customer if role == "customer" else chat.mitra
+        async with server.database.transaction() as tx:
+            await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
+            if is_blocked:
+                await blocks.block(tx, who, chat.id)
+        return Call(await server.person(who.role, who.user_id), {"session_id": chat.id})
+
+    return prepare
 
 
 async def _fallback(server: RunningServer) -> Call:
@@ -762,6 +779,24 @@ async def _waiting_what_if(server: RunningServer) -> Call:
     return call
 
 
+async def _help_lines(server: RunningServer) -> Call:
+    async with server.database.transaction() as tx:
+        await help_lines.publish_shipped(tx)
+    return Call(None)
+
+
+async def _help_line_proposal(server: RunningServer) -> Call:
+    items = msgspec.to_builtins(help_lines.shipped_items())
+    return Call(await server.operator(), body={"items": items})
+
+
+async def _proposed_help_lines(server: RunningServer) -> Call:
+    other = await server.operator()
+    async with server.database.transaction() as tx:
+        version = await help_lines.propose(tx, other.id, help_lines.shipped_items())
+    return Call(await server.operator(), ids={"version": str(version)})
+
+
 ENTRIES: dict[str, Entry] = {
     "sign_in_operator": Entry("anybody", 200, _login),
     "get_gateway_notice": Entry("anybody", 200, _nobody),
@@ -832,6 +867,10 @@ ENTRIES: dict[str, Entry] = {
     "list_public_texts": Entry("anybody", 200, _nobody),
     "accept_text_as_customer": Entry("customer", 204, _acceptance("customer")),
     "accept_text_as_mitra": Entry("mitra", 204, _acceptance("mitra")),
+    "get_help_lines": Entry("anybody", 200, _help_lines),
+    "list_help_line_versions": Entry("operator", 200, _operator),
+    "propose_help_lines": Entry("operator", 201, _help_line_proposal),
+    "publish_help_lines": Entry("operator", 200, _proposed_help_lines),
     "list_operators": Entry("operator", 200, _operator),
     "invite_operator": Entry("operator", 201, _operator_invitation),
     "reset_operator": Entry("operator", 201, _other_operator()),
@@ -865,6 +904,12 @@ ENTRIES: dict[str, Entry] = {
     "cancel_pairing": Entry("customer", 200, _pairing),
     "take_fallback": Entry("customer", 201, _fallback),
     "decline_fallback": Entry("customer", 204, _fallback),
+    "block_mitra": Entry("customer", 204, _after_session("customer")),
+    "block_customer": Entry("mitra", 204, _after_session("mitra")),
+    "unblock_mitra": Entry("customer", 204, _after_session("customer", is_blocked=True)),
+    "unblock_customer": Entry("mitra", 204, _after_session("mitra", is_blocked=True)),
+    "list_blocked_mitras": Entry("customer", 200, _customer),
+    "list_blocked_customers": Entry("mitra", 200, _mitra),
     "get_mitra_status": Entry("customer", 200, _mitra_of_a_past_chat),
     "request_extension": Entry("customer", 201, _in_session("customer", _extension_order)),
     "accept_extension": Entry("mitra", 200, _extension),

@@ -34,6 +34,7 @@ OWNERS = {
     "texts": "content",
     "current_texts": "content",
     "acceptances": "content",
+    "help_line_versions": "content",
     "offers": "pricing",
     "payments": "payments",
     "charge_attempts": "payments",
@@ -154,6 +155,9 @@ EXCEPTIONS: Reasons = {
     },
     ("journeys", "refuse_if_decided"): {
         "idempotency_keys": "one statement refuses a losing accept and stores its answer (decision 0052)"
+    },
+    ("control_center.help_lines", "*"): {
+        "*": "a version is shown with the operators who proposed and published it"
     },
     ("control_center.audit", "*"): {"*": _LIST},
     ("control_center.dashboard", "*"): {"*": _LIST},

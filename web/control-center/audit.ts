@@ -37,6 +37,8 @@ export function subjectOf(entry: Entry): { name: string; path?: string } {
   }
   // An operator searches for this key at the gateway, so show the whole key.
   if (entry.subject === 'gateway') return { name: `${subject} ${entry.subject_id}` };
+  if (entry.subject === 'help_lines')
+    return { name: `${subject} ${entry.subject_id}`, path: '/control-center/help-lines' };
   if (entry.subject !== 'operator') return { name: subject };
   if (entry.subject_id === entry.actor) return { name: words().audit.itself };
   return { name: `${subject} ${shortenId(entry.subject_id)}` };

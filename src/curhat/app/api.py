@@ -23,9 +23,11 @@ from curhat.accounts.guards import (
 from curhat.accounts.service import Authenticator
 from curhat.app.api_docs import read_api_docs
 from curhat.app.wiring import Services
+from curhat.content.help_lines import endpoints as help_lines
 from curhat.content.texts import endpoints as texts
 from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
+from curhat.journeys import block_endpoints as blocks
 from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
 from curhat.journeys import leaving_endpoints as leaving
@@ -57,6 +59,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 ROUTES = [
     *accounts.ROUTES,
+    *help_lines.ROUTES,
     *pricing.ROUTES,
     *texts.ROUTES,
     *presence.ROUTES,
@@ -65,6 +68,7 @@ ROUTES = [
     *extensions.ROUTES,
     *leaving.ROUTES,
     *work.ROUTES,
+    *blocks.ROUTES,
     *sessions.ROUTES,
     *ratings.ROUTES,
     *notebook.ROUTES,

@@ -59,6 +59,8 @@ AuditAction = Literal[
     "list_exported",
     "what_if_asked",
     "text_published",
+    "help_lines_proposed",
+    "help_lines_published",
     "what_if_cancelled",
     "database_restored",
 ]
@@ -90,6 +92,7 @@ AuditSubject = Literal[
     "database",
     "what_if",
     "text",
+    "help_lines",
     ListName,
 ]
 

@@ -106,6 +106,7 @@ const en: typeof id = {
     refused: 'Sorry, you cannot use Curhat yet. We do not keep your year of birth.',
     refusedHelp:
       'You can still talk to somebody: an adult you trust, a teacher, or the nearest puskesmas. If there is danger, call 112.',
+    refusedLines: 'Show help lines',
     kinds: {
       terms: 'Terms',
       privacy: 'Privacy',

@@ -105,6 +105,7 @@ export default {
     refused: 'Maaf, kamu belum bisa memakai Curhat. Tahun lahirmu tidak kami simpan.',
     refusedHelp:
       'Kamu tetap bisa bicara dengan seseorang: orang dewasa yang kamu percaya, guru, atau puskesmas terdekat. Kalau ada bahaya, hubungi 112.',
+    refusedLines: 'Lihat nomor bantuan',
     kinds: {
       terms: 'Ketentuan',
       privacy: 'Privasi',

@@ -218,6 +218,7 @@ async def _postgres(settings: Settings, url: str, *, for_production: bool) -> As
         if for_production:
             async for finding in production_checks.check_postgres(connection, settings):
                 yield finding
+            yield await production_checks.check_help_lines(connection)
     finally:
         await connection.close()
     yield await _session_settings(url)

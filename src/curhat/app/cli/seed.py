@@ -8,10 +8,10 @@ from curhat.app.cli.common import Subparsers, in_transaction, joined_settings
 def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "seed",
-        help="write prices and drafts of the texts, and in development the demo accounts",
-        description="Write the price tiers, and the drafts of the texts that people accept (terms, privacy notice, use "
-        "of health data, code of conduct). In development, also write ten demo mitras and an admin. Repeated, it "
-        "changes nothing.",
+        help="write prices, help lines and drafts of the texts, and in development the demo accounts",
+        description="Write the price tiers, the help lines of this release, and the drafts of the texts that people "
+        "accept (terms, privacy notice, use of health data, code of conduct). In development, also write ten demo "
+        "mitras and an admin. Repeated, it changes nothing. What operators published stays.",
     )
     parser.set_defaults(run=run)
 
@@ -24,7 +24,7 @@ def run(_arguments: argparse.Namespace) -> int:
         # The password of the demo admin comes from the secret key.
         settings = joined_settings()
     accounts = in_transaction(lambda tx: seed(tx.connection, settings))
-    print("the prices are there")
+    print("the prices and the help lines are there")
     print("the texts that people accept are there; curhat doctor says which are drafts")
     for account in accounts:
         print(f"{account.role}  {account.sign_in}  {account.name}  ({account.note})")

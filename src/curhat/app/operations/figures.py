@@ -45,6 +45,9 @@ _GAUGES: Final = {
         "curhat_reports_overdue", "Other reports that wait for an operator and whose time is over"
     ),
     "deadlines_parked": Gauge("curhat_deadlines_parked", "Deadlines that failed too often"),
+    "help_lines_unverified": Gauge(
+        "curhat_help_lines_unverified", "Help lines that nobody has verified for 30 days"
+    ),
     "oldest_due_seconds": Gauge(
         "curhat_deadlines_oldest_due_seconds", "How long the oldest due deadline has waited for a worker"
     ),

@@ -49,6 +49,14 @@ SELECT
     (SELECT count(*) FROM reports WHERE queue_rank IN (1, 2) AND due_at < moment.now) AS other_reports_overdue,
     (SELECT count(*) FROM deadlines WHERE parked_at IS NOT NULL) AS deadlines_parked,
     (
+        SELECT count(*)
+        FROM (
+            SELECT items FROM help_line_versions WHERE published_at IS NOT NULL ORDER BY version DESC LIMIT 1
+        ) AS current_version, jsonb_array_elements(items) AS listed (item)
+        WHERE item ->> 'kind' = 'line'
+            AND coalesce((item ->> 'verified_at')::timestamptz < moment.now - interval '30 days', true)
+    ) AS help_lines_unverified,
+    (
         SELECT greatest(coalesce(extract(epoch FROM moment.now - min(due_at)), 0), 0)::float8
         FROM deadlines WHERE parked_at IS NULL
     ) AS oldest_due_seconds,

@@ -15,8 +15,8 @@ Permission = Literal[
     "manage_mitras",
     "manage_devices",
     "manage_operators",
+    "publish",
     "ask_what_if",
-    "publish_texts",
 ]
 
 PERMISSIONS: Final[dict[OperatorRole, frozenset[Permission]]] = {
@@ -30,8 +30,8 @@ PERMISSIONS: Final[dict[OperatorRole, frozenset[Permission]]] = {
             "manage_mitras",
             "manage_devices",
             "manage_operators",
+            "publish",
             "ask_what_if",
-            "publish_texts",
         }
     ),
     "reviewer": frozenset({"own_account", "view", "decide", "reveal", "manage_devices", "ask_what_if"}),

@@ -75,7 +75,7 @@ async def get_text_version(
     operation_id="publish_text",
     tags=TEXTS,
     status_code=201,
-    opt=needs("publish_texts"),
+    opt=needs("publish"),
     responses=answers({201: TextVersion}, *OPERATOR_WITH_KEY, TextOutdated),
 )
 async def publish_text(
