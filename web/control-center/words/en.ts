@@ -541,6 +541,9 @@ const en: typeof id = {
       sanctions: 'Of these with a sanction',
       made: 'Reports by this person',
       concerns: 'Concerns',
+      blocked: 'Blocked by others',
+      blocks: 'Blocks others',
+      ratings: 'Ratings: helpful / neutral / uncomfortable',
     },
   },
   transcripts: {

@@ -559,6 +559,9 @@ export default {
       sanctions: 'Di antaranya dengan sanksi',
       made: 'Laporan dari orang ini',
       concerns: 'Kekhawatiran',
+      blocked: 'Diblokir orang lain',
+      blocks: 'Memblokir orang lain',
+      ratings: 'Nilai: membantu / biasa / tidak nyaman',
     },
   },
   transcripts: {
