@@ -348,6 +348,19 @@ async def read_again(system: System) -> AsyncIterator[Show]:
         yield page_opener(system, mitra, f"/mitra/history/{session['id']}", ".bubble")
 
 
+@screen("50-past-chat-text-gone")
+async def text_gone(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await accept_blast(system, customer, mitra)
+        await talk(system, customer, mitra, session)
+        json_of(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        await system.database.execute(
+            "UPDATE sessions SET ended_at = ended_at - interval '31 days' WHERE id = $1", UUID(session["id"])
+        )
+        yield page_opener(system, mitra, f"/mitra/history/{session['id']}", "footer")
+
+
 @screen("33-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
