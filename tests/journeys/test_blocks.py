@@ -137,8 +137,6 @@ async def test_each_side_lists_and_undoes_only_its_own_block_and_repeating_chang
         assert (await customer.delete(path)).status_code == 204
     assert (await customer.get("/blocks")).json() == {"items": []}
     assert (await mitra.get("/blocks")).json()["items"] == [by_mitra]
-    status = (await customer.get(f"/mitras/{chat.mitra.user_id}/status")).json()
-    assert (status["status"], status["blocked_by_you"]) == ("offline", False)
 
 
 @pytest.mark.rule("T.1")
@@ -368,6 +366,9 @@ async def test_a_mitra_of_a_block_counts_as_nobody_when_a_payment_is_opened(
     assert refused.value.fields == {"mitra_status": "offline", "other_available": False}
     status = await availability.mitra_status(database, says, past_chat.customer.user_id, mitra_id)  # type: ignore[arg-type]
     assert (status.status, status.other_available, status.blocked_by_you) == ("offline", False, False)
+    await block(database, past_chat, "customer")
+    status = await availability.mitra_status(database, says, past_chat.customer.user_id, mitra_id)  # type: ignore[arg-type]
+    assert (status.status, status.blocked_by_you) == ("offline", True)
     says.mitras.append(await make.mitra())
     with pytest.raises(MitraUnavailable) as refused:
         await open_payment(database, make, past_chat, says, mitra_id)
@@ -412,6 +413,9 @@ async def test_the_question_about_another_mitra_leaves_out_a_mitra_of_a_block(
     told = await stream_events(database, past_chat.customer)
     pairing_told = [data["pairing"] for _, data in told if data.get("pairing")][-1]
     assert pairing_told["fallback"]["other_available"] is False
+    with pytest.raises(NoMitraAvailable):
+        async with database.transaction() as tx:
+            await searching.take_fallback(tx, customer_id, UUID(pairing_told["id"]), says.mitras)
 
 
 @pytest.mark.rule("T.1")

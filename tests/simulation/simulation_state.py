@@ -137,7 +137,7 @@ SELECT kind || ' ' || coalesce(failure_tag, status) AS outcome FROM pairings
 UNION SELECT 'targeted offline: ' || coalesce(requests.close_reason, 'at once')
     FROM pairings LEFT JOIN requests ON requests.pairing_id = pairings.id
     WHERE pairings.failure_tag = 'targeted_mitra_offline'
-UNION SELECT 'block closes the card of a ' || pairings.kind
+UNION SELECT 'block closes a card'
     FROM pairings JOIN requests ON requests.pairing_id = pairings.id AND requests.close_reason = 'customer_cancelled'
     WHERE pairings.failure_tag IS DISTINCT FROM 'customer_cancelled'
 UNION SELECT 'fallback ' || fallback_status FROM pairings WHERE fallback_status IS NOT NULL
@@ -262,7 +262,7 @@ FOLLOWS = {
     "decide report": ["read notice", "open payment", "confirm", "toggle", "decide report"],
     "open payment": ["confirm"],
     "confirm": ["gateway answers"],
-    "gateway answers": ["accept", "reject", "clock", "toggle", "cancel search", "block"],
+    "gateway answers": ["accept", "reject", "clock", "toggle", "cancel search", "block", "block"],
     "block": ["accept", "offer", "worker", "open payment", "unblock"],
     "ask for more time": ["approve more time", "approve more time", "reject more time", "window ends", "clock",
                           "connection", "toggle", "valkey", "end session", "leave"],
@@ -777,7 +777,7 @@ class SimulationState:
             ) DESC, id DESC LIMIT 3
             """
         )
-        row = self._mostly_open(rows)
+        row = rows[0] if rows and self.random.random() < 0.7 else self._mostly_open(rows)
         if row is None:
             return None
         role: Role = self.random.choice(["customer", "mitra"])

@@ -38,8 +38,7 @@ MUST_BE_REACHED = {
     "failure recovered",
     # People block each other between searches, and while a blast or a targeted pairing is open (T.1).
     "block",
-    "block closes the card of a blast",
-    "block closes the card of a targeted",
+    "block closes a card",
     # The following decisions about extensions, and answers of the gateway, must all occur (5).
     "extension approved by mitra",
     "extension approved by timeout",

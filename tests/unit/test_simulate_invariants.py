@@ -609,6 +609,25 @@ async def _(rows: Rows) -> None:
     await rows.write("deadlines", kind="session_end", entity_id=uuid4(), due_at=NOW - MINUTE)
 
 
+@breaks("two people of whom one has blocked the other have no open card and no running session together")
+async def _(rows: Rows) -> None:
+    pairing_id, customer_id, mitra_id = uuid4(), uuid4(), uuid4()
+    await rows.write("pairings", id=pairing_id, customer_id=customer_id)
+    await rows.write("requests", pairing_id=pairing_id, mitra_id=mitra_id, status="offered")
+    await rows.write(
+        "blocks", customer_id=customer_id, mitra_id=mitra_id, blocked_by="mitra", session_id=uuid4()
+    )
+
+
+@breaks("no session of two people began after one of them has blocked the other")
+async def _(rows: Rows) -> None:
+    people = {"customer_id": uuid4(), "mitra_id": uuid4()}
+    session_id = await rows.session(**people)
+    await rows.write(
+        "blocks", **people, blocked_by="customer", session_id=session_id, created_at=NOW - MINUTE
+    )
+
+
 @breaks("the text of a held session is not deleted")
 async def _(rows: Rows) -> None:
     await rows.write("reports", session_id=await rows.session(text_deleted_at=NOW))
