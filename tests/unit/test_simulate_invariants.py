@@ -649,6 +649,15 @@ async def _(rows: Rows) -> None:
     await rows.session(started_at=NOW - year, ends_at=NOW - year, ended_at=NOW - year - timedelta(hours=2))
 
 
+@breaks(
+    "no payment of a session is charged or confirmed after its customer was suspended, until the suspension is over"
+)
+async def _(rows: Rows) -> None:
+    customer_id = uuid4()
+    await rows.write("customers", id=customer_id, call_name="Bunga", suspended_at=NOW - MINUTE)
+    await rows.confirmed_payment(customer_id=customer_id)
+
+
 @pytest.fixture
 async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[Connection]:
     """Yield a connection at time NOW. Triggers and foreign keys are off, and the fixture rolls back all writes."""
@@ -672,7 +681,7 @@ def test_every_invariant_has_a_number_and_takes_no_parameter_except_people_ids()
         statement.name for statement in statements if statement.parameters not in ([], ["people_ids"])
     ] == []
     numbers = [invariant.number for invariant in INVARIANTS]
-    assert [number for number in numbers if not re.fullmatch(r"\d+|(\d[ab]?|X)\.\d+", number)] == []
+    assert [number for number in numbers if not re.fullmatch(r"\d+|(\d[ab]?|T|X)\.\d+", number)] == []
 
 
 async def test_every_invariant_finds_the_row_that_violates_the_invariant(connection: Connection) -> None:
