@@ -62,7 +62,12 @@ export default defineConfig(({ mode }) => {
                 priority: 4,
                 includeDependenciesRecursively: false,
               },
-              { name: 'first', test: /(main\.ts|ui\/Icon\.svelte)$/, priority: 3 },
+              {
+                name: 'first',
+                // The sign-in and the home screen have the button of the help card.
+                test: /(main\.ts|ui\/Icon\.svelte|help\/HelpButton\.svelte)$/,
+                priority: 3,
+              },
               { name: 'common', test: /(Illustration\.svelte|time\/format\.ts)$/, priority: 2 },
               { name: 'signed-in', test: /SignedIn\.svelte$/, priority: 1 },
             ],

@@ -136,13 +136,7 @@ const id = {
     news: (count: number) => (count === 1 ? 'Ada pemberitahuan untukmu' : `Ada ${count} pemberitahuan`),
     read: 'Buka',
   },
-  helpCard: [
-    'Kalau kamu dalam bahaya, atau takut menyakiti diri sendiri:',
-    '• Panggil orang di dekatmu, atau ke IGD / puskesmas terdekat',
-    '• 112: darurat (belum ada di semua daerah)',
-    '• 119 ext 8 atau healing119.id: kesehatan jiwa',
-    '• SAPA 129, WhatsApp 08111-129-129: kekerasan pada perempuan dan anak',
-  ].join('\n'),
+  helpCard: 'Kalau kamu dalam bahaya, atau takut menyakiti diri sendiri:',
 };
 
 const en: typeof id = {
@@ -273,13 +267,7 @@ const en: typeof id = {
       count === 1 ? 'There is a notice for you' : `There are ${count} notices for you`,
     read: 'Open',
   },
-  helpCard: [
-    'If you are in danger, or afraid of hurting yourself:',
-    '• Call somebody near you, or go to the nearest emergency room or puskesmas',
-    '• 112: emergencies (not in every region yet)',
-    '• 119 ext 8 or healing119.id: mental health',
-    '• SAPA 129, WhatsApp 08111-129-129: violence against women and children',
-  ].join('\n'),
+  helpCard: 'If you are in danger, or afraid of hurting yourself:',
 };
 
 /** Returns the words about safety in the language in use. */
