@@ -87,7 +87,6 @@ async def open_and_close_help(page: Page) -> None:
         "16-unreachable",
         "30-search",
         "32-waiting-for-bestie",
-        "33-choosing-another",
         "48-failure-refunded",
     ],
 )

@@ -21,6 +21,8 @@ from curhat.app.operations import endpoints as probes
 from curhat.app.operations import queries as figure_queries
 from curhat.app.operations import status
 from curhat.app.restoring import finishing, reconciling
+from curhat.content.help_lines import queries as help_line_queries
+from curhat.content.help_lines import service as help_lines
 from curhat.content.texts import queries as text_queries
 from curhat.content.texts import service as texts
 from curhat.control_center.operators import queries as operators
@@ -89,6 +91,7 @@ CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
 GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 TEAM = "tests/control_center/test_team.py"
+HELP_LINES = "tests/control_center/test_help_lines.py"
 WHAT_IF = "tests/control_center/test_what_if.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 UNITS = "tests/control_center/test_units_and_parts.py"
@@ -472,6 +475,37 @@ BUGS: tuple[Bug, ...] = (
         "an admin goes on after another admin has taken the access",
         [TEAM],
         in_statement(team, "is_active_admin", "AND role = 'admin'", ""),
+    ),
+    Bug(
+        "an admin publishes the help lines that the same admin proposed",
+        [HELP_LINES],
+        in_function(help_lines, "publish", "if row.proposed_by == operator_id:", "if False:"),
+        "ALTER TABLE help_line_versions DROP CONSTRAINT help_line_versions_need_two_admins",
+    ),
+    Bug(
+        "an old proposal of help lines is published over a newer one",
+        [HELP_LINES],
+        in_function(help_lines, "publish", "newest.version != version", "newest.version < version"),
+    ),
+    Bug(
+        "a proposal of help lines does not wait for an approval",
+        [HELP_LINES],
+        in_statement(
+            help_line_queries,
+            "lock_versions",
+            "pg_advisory_xact_lock(hashtextextended('help lines', 0))",
+            "hashtextextended('help lines', 0)",
+        ),
+    ),
+    Bug(
+        "the database accepts help lines of one provider",
+        [HELP_LINES],
+        schema=in_database_function("is_publishable_help", "count(DISTINCT", "count("),
+    ),
+    Bug(
+        "a published version of the help lines can be changed",
+        [HELP_LINES],
+        schema="DROP TRIGGER help_line_versions_never_changed ON help_line_versions",
     ),
     Bug(
         "two workers replay at the same time",
