@@ -281,8 +281,8 @@ async def end(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             page = await page_opener(system, mitra, f"/mitra/chat/{session['id']}/end", "fieldset")(**options)
             await page.locator("fieldset label").last.click()
-            await page.locator("button[type=submit]").click()
-            await expect(page.get_by_role("alert")).to_be_visible()
+            await page.locator("main input[type=radio]").first.check()
+            await expect(page.locator("section button").last).to_be_visible()
             return page
 
         yield show
