@@ -51,9 +51,9 @@ export default defineConfig(({ mode }) => {
         output: {
           // No compression makes a hash smaller, and the first load names many files. Six characters tell the builds
           // apart. `app/static_files.py` knows this length.
-          entryFileNames: 'assets/[name]-[hash:6].js',
-          chunkFileNames: 'assets/[name]-[hash:6].js',
-          assetFileNames: 'assets/[name]-[hash:6][extname]',
+          entryFileNames: 'assets/[name]-[hash:7].js',
+          chunkFileNames: 'assets/[name]-[hash:7].js',
+          assetFileNames: 'assets/[name]-[hash:7][extname]',
           codeSplitting: {
             groups: [
               {

@@ -39,7 +39,7 @@ PAGE: Final = "index.html"
 # The encodings that the build can contain, as (file suffix, content encoding). The preferred encoding is first.
 _ENCODINGS: Final = ((".br", "br"), (".gz", "gzip"), ("", None))
 # The build names its files name-hash.js, in assets/ (web/build/config.ts).
-_HASHED: Final = re.compile(r"assets/.+-[A-Za-z0-9_-]{6}\.\w+$")
+_HASHED: Final = re.compile(r"assets/.+-[A-Za-z0-9_-]{7}\.\w+$")
 _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
