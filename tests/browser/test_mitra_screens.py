@@ -363,9 +363,11 @@ async def text_gone(system: System) -> AsyncIterator[Show]:
 
 @screen("33-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    mitra = await new_mitra(system)
-    await sign_in_elsewhere(system, mitra)
-    yield page_opener(system, mitra, "/mitra/profile", "li .out >> nth=1")
+    async with system.mitra() as (mitra, socket):
+        session = await system.past_chat(await system.customer(), mitra, socket)
+        json_of(await mitra.post(f"/sessions/{session['id']}/block"))
+        await sign_in_elsewhere(system, mitra)
+        yield page_opener(system, mitra, "/mitra/profile", "li .out >> nth=1")
 
 
 @screen("35-phone")
