@@ -1974,7 +1974,6 @@ BUGS: tuple[Bug, ...] = (
         [CONSENT],
         schema="DROP TRIGGER acceptances_kept ON acceptances",
     ),
-    Bug(),
     Bug(
         "a confirmation does not wait for a suspension that is being written",
         [REPORT_RACES],
