@@ -86,7 +86,9 @@ async def test_a_deleted_chat_is_hidden_at_once_and_destroyed_when_the_mitra_had
             await sessions.hide_text(tx, ended.customer.user_id, ended.id)
     assert await shown(database, ended, "customer") == ([], True)
     assert await shown(database, ended, "mitra") == ([], True)
-    # The devices of both members learn it at once.
+    # A device that resumes its stream gets no text either. The devices of both members learn it at once.
+    assert await database.fetchval("SELECT count(*) FROM stream_events WHERE data LIKE '%halo%'") == 0
+    assert await database.fetchval("SELECT count(*) FROM stream_events WHERE type = 'message.created'") == 4
     assert (
         await database.fetchval(
             "SELECT count(*) FROM stream_events WHERE type = 'session.updated' AND data::jsonb ->> 'text_gone' = 'true'"

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from curhat.content.texts.kinds import TextKind
 from curhat.journeys.outcome import WhatHappened
 from curhat.kit.pause_points import set_pause_point
 from curhat.payments.states import CaseDecision, RefundStatus
@@ -27,7 +28,9 @@ from tests.support.fresh_code import fresh_code
 from tests.support.old_chats import DECIDE, end, report, write
 from tests.support.server import Person
 from tests.support.signed_in import RunningServer, problem
+from tests.support.texts import publish_next
 
+ACCEPT = "INSERT INTO acceptances (role, user_id, kind, version) VALUES ('customer', $1, 'privacy', $2)"
 ODD = "<script>alert(1)</script> & \"petik\" 'satu' \u202ebalik\n\nbaris baru"
 
 
@@ -60,6 +63,7 @@ async def test_a_customer_gets_profile_payments_chats_and_own_reports_as_json(se
     await report(server.database, chat.mitra, chat.id)
     rated = await customer.post(f"/sessions/{chat.id}/rating", {"answer": "helpful", "tags": ["felt_heard"]})
     assert rated.status_code == 201, rated.text
+    await server.database.execute(ACCEPT, customer.id, await publish_next(server.database, "privacy"))
     for who in (customer, mitra):
         assert (await who.post(f"/sessions/{chat.id}/block")).status_code == 204
     # A stranger's data is not part of it.
@@ -84,6 +88,7 @@ async def test_a_customer_gets_profile_payments_chats_and_own_reports_as_json(se
     ]
     assert told.rating is not None
     assert (told.rating.answer, told.rating.tags) == ("helpful", ["felt_heard"])
+    assert [(each.kind, each.version) for each in data.acceptances] == [("privacy", 1)]
     # The mitra's export has no rating.
     of_mitra = msgspec.json.decode((await export(server, mitra)).content, type=Export)
     assert [each.rating for each in of_mitra.chats if each.id == chat.id] == [None]
@@ -140,8 +145,8 @@ async def test_the_page_needs_nothing_else_runs_nothing_and_shows_what_was_writt
     assert "Rp20.000" in page.text
     assert "WITA" in page.text
     assert words.sections["payments"] in page.text
-    # Without reports and blocks, the sections say so. The last sentence says that nothing is missing.
-    assert page.words.count(words.nothing) == 2
+    # Without reports, blocks and acceptances, the sections say so. The last sentence says that nothing is missing.
+    assert page.words.count(words.nothing) == 3
     assert page.words[-2] == words.complete
 
 
@@ -273,6 +278,7 @@ def test_the_page_has_a_word_for_every_value() -> None:
         "openings": OpeningReason,
         "answers": RatingAnswer,
         "tags": RatingTag,
+        "texts": TextKind,
     }
     for words in (INDONESIAN, ENGLISH):
         for name, literal in values.items():

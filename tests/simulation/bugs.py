@@ -2269,6 +2269,11 @@ BUGS: tuple[Bug, ...] = (
         in_statement(sessions, "find_text", "OR sessions.text_hidden_at IS NOT NULL", ""),
     ),
     Bug(
+        "a device that resumes gets the text of a deleted chat",
+        [RETENTION],
+        in_statement(realtime, "blank_message_texts", "type = 'message.created'", "false"),
+    ),
+    Bug(
         "a mitra reads a chat for longer than 30 days",
         [RETENTION],
         in_statement(sessions, "find_text", "OR (@role = 'mitra' AND", "OR (@role = 'nobody' AND"),

@@ -133,6 +133,21 @@ async def list_heads_ahead(
     return [HeadAhead(*row) for row in await db.fetch(LIST_HEADS_AHEAD, user_ids, known_heads, role)]
 
 
+BLANK_MESSAGE_TEXTS: Final = """
+UPDATE stream_events SET data = (data::jsonb || '{"text": ""}')::text
+WHERE (role, user_id) IN (('customer', $1::uuid), ('mitra', $2::uuid)) AND type = 'message.created'
+    AND data LIKE '%"session_id":"' || $3::uuid || '"%'
+"""
+
+
+async def blank_message_texts(
+    db: Executor, /, *, customer_id: UUID, mitra_id: UUID, session_id: UUID
+) -> None:
+    """Remove the text from the stored events about this session's messages, in the streams of both members. A device that
+    resumes its stream then gets no text that its person can no longer read. The numbers of the events stay."""
+    await db.execute(BLANK_MESSAGE_TEXTS, customer_id, mitra_id, session_id)
+
+
 PRUNE_EVENTS: Final = """
 DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM stream_events

@@ -43,6 +43,13 @@ FROM unnest(@user_ids::uuid[], @known_heads::bigint[]) AS known (user_id, head)
 JOIN streams ON streams.role = @role AND streams.user_id = known.user_id
 WHERE streams.head > known.head
 
+-- name: blank_message_texts :exec
+-- Remove the text from the stored events about this session's messages, in the streams of both members. A device that
+-- resumes its stream then gets no text that its person can no longer read. The numbers of the events stay.
+UPDATE stream_events SET data = (data::jsonb || '{"text": ""}')::text
+WHERE (role, user_id) IN (('customer', @customer_id::uuid), ('mitra', @mitra_id::uuid)) AND type = 'message.created'
+    AND data LIKE '%"session_id":"' || @session_id::uuid || '"%'
+
 -- name: prune_events :execrows
 -- Delete at most @max_events events that are older than 24 hours, oldest first. The stream's row keeps the last
 -- number, so no number is used twice.

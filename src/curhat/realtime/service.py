@@ -150,6 +150,11 @@ async def events_after(
     ]
 
 
+async def blank_message_texts(tx: Transaction, customer_id: UUID, mitra_id: UUID, session_id: UUID) -> None:
+    """Remove the text from the stored events about this session's messages."""
+    await queries.blank_message_texts(tx, customer_id=customer_id, mitra_id=mitra_id, session_id=session_id)
+
+
 async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
     """Delete at most `max_events` of the events that are older than 24 hours, oldest first.
 

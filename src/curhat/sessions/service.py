@@ -409,6 +409,7 @@ async def hide_text(tx: Transaction, customer_id: UUID, session_id: UUID) -> Non
     if hidden.is_new:
         views = await session_views(tx, session_id)
         await realtime.append(tx, events.views_to_both(events.SESSION_UPDATED, views))
+        await realtime.blank_message_texts(tx, views.customer_id, views.mitra_id, session_id)
 
 
 async def destroy_text(tx: Transaction, session_ids: Sequence[UUID]) -> list[UUID]:

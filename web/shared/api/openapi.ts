@@ -3783,6 +3783,7 @@ export interface components {
         };
         /** Export */
         Export: {
+            acceptances: components["schemas"]["ExportedAcceptance"][];
             blocks: components["schemas"]["ExportedBlock"][];
             chats: components["schemas"]["ExportedChatWithText"][];
             /** @constant */
@@ -3794,6 +3795,14 @@ export interface components {
             reports: components["schemas"]["ExportedReport"][];
             /** @constant */
             version: 1;
+        };
+        /** ExportedAcceptance */
+        ExportedAcceptance: {
+            /** Format: date-time */
+            accepted_at: string;
+            /** @enum {string} */
+            kind: "terms" | "privacy" | "health_data" | "code_of_conduct";
+            version: number;
         };
         /** ExportedBlock */
         ExportedBlock: {

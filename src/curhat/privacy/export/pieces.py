@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from curhat.privacy.export.schemas import (
+    ExportedAcceptance,
     ExportedBlock,
     ExportedChat,
     ExportedMessage,
@@ -16,8 +17,8 @@ from curhat.privacy.export.schemas import (
     ExportedReport,
 )
 
-SectionName = Literal["payments", "chats", "reports", "blocks"]
-Item: TypeAlias = ExportedPayment | ExportedReport | ExportedBlock
+SectionName = Literal["payments", "chats", "reports", "blocks", "acceptances"]
+Item: TypeAlias = ExportedPayment | ExportedReport | ExportedBlock | ExportedAcceptance
 
 
 class SectionBegan(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from curhat.content.texts.kinds import TextKind
 from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.kit.identity import Role
 from curhat.privacy.export.schemas import OpeningReason
@@ -140,6 +141,27 @@ async def list_own_reports(
     return [
         OwnReportRow(*row) for row in await db.fetch(LIST_OWN_REPORTS, role, user_id, after_id, max_reports)
     ]
+
+
+class AcceptanceRow(msgspec.Struct, frozen=True):
+    kind: TextKind
+    version: int
+    accepted_at: datetime
+
+
+LIST_ACCEPTANCES: Final = """
+SELECT kind, version, accepted_at FROM acceptances
+WHERE role = $1 AND user_id = $2
+ORDER BY accepted_at, kind LIMIT $3
+"""
+
+
+async def list_acceptances(
+    db: Executor, /, *, role: Role, user_id: UUID, max_acceptances: int
+) -> list[AcceptanceRow]:
+    """Read which texts this person has accepted in this role, oldest first. A person accepts each version once, so the list is
+    short. The limit bounds it all the same."""
+    return [AcceptanceRow(*row) for row in await db.fetch(LIST_ACCEPTANCES, role, user_id, max_acceptances)]
 
 
 class RatingRow(msgspec.Struct, frozen=True):

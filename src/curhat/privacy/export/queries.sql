@@ -3,6 +3,7 @@
 -- type: reason = ReportReason from curhat.safety.reports.states
 -- type: answer = RatingAnswer from curhat.safety.ratings.states
 -- type: tags = RatingTag from curhat.safety.ratings.states
+-- type: kind = TextKind from curhat.content.texts.kinds
 -- type: why = OpeningReason from curhat.privacy.export.schemas
 -- type: report_status = OwnReportStatus from curhat.safety.reports.states
 
@@ -61,6 +62,14 @@ FROM reports
 WHERE CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END = @user_id
     AND reporter = @role AND kind = 'report' AND id > @after_id
 ORDER BY id LIMIT @max_reports
+
+-- name: list_acceptances :many
+-- Read which texts this person has accepted in this role, oldest first. A person accepts each version once, so the list is
+-- short. The limit bounds it all the same.
+-- row: AcceptanceRow
+SELECT kind, version, accepted_at FROM acceptances
+WHERE role = @role AND user_id = @user_id
+ORDER BY accepted_at, kind LIMIT @max_acceptances
 
 -- name: list_ratings :many
 -- Read this customer's ratings of these sessions.

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from curhat.content.texts.kinds import TextKind
 from curhat.journeys.outcome import WhatHappened
 from curhat.journeys.schemas import PaymentRefund, Review
 from curhat.kit.identity import Role
@@ -119,6 +120,14 @@ class ExportedBlock(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class ExportedAcceptance(msgspec.Struct, frozen=True):
+    """A text that the person has accepted."""
+
+    kind: TextKind
+    version: int
+    accepted_at: datetime
+
+
 class Export(msgspec.Struct, frozen=True, kw_only=True):
     """A person's own data (P.6). `complete` is the last field: without it, the file is not complete."""
 
@@ -129,4 +138,5 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     chats: list[ExportedChatWithText]
     reports: list[ExportedReport]
     blocks: list[ExportedBlock]
+    acceptances: list[ExportedAcceptance]
     complete: Literal[True]

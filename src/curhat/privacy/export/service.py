@@ -14,6 +14,7 @@ from curhat.kit.pause_points import pause_point
 from curhat.privacy.export import queries
 from curhat.privacy.export.pieces import ChatBegan, ChatEnded, Piece, SectionBegan, SectionEnded
 from curhat.privacy.export.schemas import (
+    ExportedAcceptance,
     ExportedBlock,
     ExportedChat,
     ExportedMessage,
@@ -97,6 +98,17 @@ class ExportReader:
             blocked = await blocks.blocks_of(tx, self._identity)
         for block in blocked.items:
             yield ExportedBlock(block.session_id, block.name, block.created_at)
+        yield SectionEnded()
+        yield SectionBegan("acceptances")
+        async with self._page() as tx:
+            accepted = await queries.list_acceptances(
+                tx,
+                role=self._identity.role,
+                user_id=self._identity.user_id,
+                max_acceptances=MAX_ITEMS_PER_PAGE,
+            )
+        for row in accepted:
+            yield ExportedAcceptance(row.kind, row.version, row.accepted_at)
         yield SectionEnded()
 
     @asynccontextmanager

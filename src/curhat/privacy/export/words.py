@@ -47,6 +47,8 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     report_statuses: Mapping[str, str]
     note: str
     blocked_at: str
+    texts: Mapping[str, str]
+    accepted_at: str
     rating: str
     answers: Mapping[str, str]
     tags: Mapping[str, str]
@@ -67,6 +69,7 @@ INDONESIAN: Final = Words(
         "chats": "Obrolan",
         "reports": "Laporan yang kamu kirim",
         "blocks": "Yang kamu blokir",
+        "acceptances": "Persetujuanmu",
     },
     months=(
         "Januari",
@@ -136,6 +139,13 @@ INDONESIAN: Final = Words(
     },
     note="Catatan",
     blocked_at="Diblokir",
+    texts={
+        "terms": "Ketentuan layanan, versi {version}",
+        "privacy": "Pemberitahuan privasi, versi {version}",
+        "health_data": "Penggunaan data kesehatan, versi {version}",
+        "code_of_conduct": "Kode etik, versi {version}",
+    },
+    accepted_at="Disetujui",
     rating="Penilaianmu",
     answers={"helpful": "Membantu", "neutral": "Biasa", "uncomfortable": "Tidak nyaman"},
     tags={
@@ -164,6 +174,7 @@ ENGLISH: Final = Words(
         "chats": "Chats",
         "reports": "Reports that you sent",
         "blocks": "People whom you blocked",
+        "acceptances": "What you accepted",
     },
     months=(
         "January",
@@ -233,6 +244,13 @@ ENGLISH: Final = Words(
     },
     note="Note",
     blocked_at="Blocked on",
+    texts={
+        "terms": "Terms of service, version {version}",
+        "privacy": "Privacy notice, version {version}",
+        "health_data": "Use of health data, version {version}",
+        "code_of_conduct": "Code of conduct, version {version}",
+    },
+    accepted_at="Accepted on",
     rating="Your rating",
     answers={"helpful": "Helpful", "neutral": "Neutral", "uncomfortable": "Uncomfortable"},
     tags={

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from curhat.kit.identity import Role
-from curhat.privacy.export.pieces import ChatBegan, ChatEnded, Piece, SectionBegan, SectionEnded
+from curhat.privacy.export.pieces import ChatBegan, ChatEnded, Item, Piece, SectionBegan, SectionEnded
 from curhat.privacy.export.schemas import (
+    ExportedAcceptance,
     ExportedBlock,
     ExportedChat,
     ExportedMessage,
@@ -149,16 +150,25 @@ class HtmlWriter:
                 return "" if self._is_skipped else f"<h2>{escape(words.sections[piece.name])}</h2>\n"
             case SectionEnded():
                 return "" if self._has_item or self._is_skipped else f"<p>{escape(words.nothing)}</p>\n"
-            case ExportedPayment():
-                return self._payment(piece)
             case ChatBegan():
                 return self._chat(piece.chat)
             case ExportedMessage():
                 return self._message(piece)
             case ChatEnded():
                 return "</ol>\n"
+            case _:
+                return self._listed(piece)
+
+    def _listed(self, piece: Item) -> str:
+        words = self._words
+        match piece:
+            case ExportedPayment():
+                return self._payment(piece)
             case ExportedReport():
                 return self._report(piece)
+            case ExportedAcceptance():
+                named = words.texts[piece.kind].format(version=piece.version)
+                return self._item(named, [(words.accepted_at, self._time(piece.accepted_at))])
             case ExportedBlock():
                 return self._item(piece.name, [(words.blocked_at, self._time(piece.created_at))])
 
