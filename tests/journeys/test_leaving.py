@@ -36,7 +36,7 @@ async def chat_of(server: RunningServer, role: Role) -> tuple[Chat, Person]:
 
 async def leave(person: Person, chat: Chat, body: Any = None, *, key: str | None = None) -> dict[str, Any]:
     """Leave the chat, and return the ended session."""
-    answer = await person.post(f"/sessions/{chat.id}/leave", body, key=key)
+    answer = await person.post(f"/sessions/{chat.id}/leave", body or {}, key=key)
     assert answer.status_code == 200, answer.text
     left: dict[str, Any] = answer.json()
     return left
@@ -291,4 +291,4 @@ async def test_nobody_leaves_the_chat_of_others(server: RunningServer, role: Rol
     assert problem(answer) == (404, "not_found")
     rows = await rows_of(server.database, chat)
     assert (rows["status"], rows["reports"], rows["blocks"]) == ("active", None, None)
-    assert problem(await stranger.post(f"/sessions/{UUID(int=1)}/leave")) == (404, "not_found")
+    assert problem(await stranger.post(f"/sessions/{UUID(int=1)}/leave", {})) == (404, "not_found")

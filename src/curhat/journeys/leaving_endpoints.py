@@ -29,19 +29,18 @@ async def leave_session_by_customer(
     database: NamedDependency[Database],
     customer: Customer,
     session_id: FromPath[UUID],
-    data: JSONBody[LeaveByCustomer | None] = None,
+    data: JSONBody[LeaveByCustomer],
 ) -> Response[bytes]:
     """Leave the chat: end it, and report and block the bestie if wanted, in one step.
 
     The chat ends even if the report or the block is refused: `not_stored` names the refused part. A chat that is over
     already is answered as it ended, and the report and the block are stored.
     """
-    wanted = data or LeaveByCustomer()
     return await command(
         request,
         database,
         customer,
-        lambda tx: leaving.leave_as_customer(tx, customer.user_id, session_id, wanted),
+        lambda tx: leaving.leave_as_customer(tx, customer.user_id, session_id, data),
     )
 
 
@@ -55,19 +54,18 @@ async def leave_session_by_mitra(
     database: NamedDependency[Database],
     mitra: Mitra,
     session_id: FromPath[UUID],
-    data: JSONBody[LeaveByMitra | None] = None,
+    data: JSONBody[LeaveByMitra],
 ) -> Response[bytes]:
     """Leave the chat: end it, and report and block the customer if wanted, in one step. An operator reviews the chat.
 
     The chat ends even if the report or the block is refused: `not_stored` names the refused part. A chat that is over
     already is answered as it ended, and the report and the block are stored.
     """
-    wanted = data or LeaveByMitra()
     return await command(
         request,
         database,
         mitra,
-        lambda tx: leaving.leave_as_mitra(tx, mitra.user_id, session_id, wanted),
+        lambda tx: leaving.leave_as_mitra(tx, mitra.user_id, session_id, data),
     )
 
 

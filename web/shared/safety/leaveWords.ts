@@ -19,8 +19,7 @@ const id = {
     other: 'Alasan lain',
   },
   block: 'Jangan pertemukan kami lagi',
-  blockText: (name: string) =>
-    `${isolated(name)} tidak diberi tahu. Kamu bisa membatalkannya kapan saja di Profil.`,
+  blockText: (name: string) => `${isolated(name)} tidak diberi tahu. Bisa dibatalkan di Profil.`,
   report: (name: string) => `Laporkan ${isolated(name)}`,
   reportText: 'Hanya tim kami yang membacanya.',
   noReport: 'Tidak jadi melapor',
