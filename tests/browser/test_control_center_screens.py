@@ -399,7 +399,14 @@ STEPS = {
 
 
 # These steps open no dialog.
-WITHOUT_DIALOG = ("account", "session-transcript", "configuration-history", "now-search", "text-new")
+WITHOUT_DIALOG = (
+    "account",
+    "session-transcript",
+    "configuration-history",
+    "now-search",
+    "text-new",
+    "help-lines-editor",
+)
 
 
 async def _walk(system: System, records: Records, language: Language) -> AsyncIterator[tuple[str, Page]]:
