@@ -45,6 +45,19 @@ CREATE TRIGGER audit_entries_never_emptied BEFORE TRUNCATE ON audit_entries FOR 
 REVOKE ALL ON TABLE audit_entries FROM curhat;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE audit_entries TO curhat;
 
+CREATE TABLE blocks (
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    blocked_by text NOT NULL,
+    session_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT blocks_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['customer'::text, 'mitra'::text])))
+);
+ALTER TABLE blocks ADD CONSTRAINT blocks_pkey PRIMARY KEY (customer_id, mitra_id, blocked_by);
+CREATE INDEX blocks_by_mitra ON blocks USING btree (mitra_id, blocked_by);
+CREATE TRIGGER blocks_after_a_session BEFORE INSERT OR UPDATE ON blocks FOR EACH ROW EXECUTE FUNCTION block_needs_session();
+ALTER TABLE blocks ADD CONSTRAINT blocks_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
 CREATE TABLE book_differences (
     key uuid NOT NULL,
     day date NOT NULL,
@@ -572,6 +585,7 @@ CREATE TABLE pairings (
     fallback_answer_by timestamp with time zone,
     left_out_mitra_id uuid,
     waits_for_wave boolean DEFAULT false NOT NULL,
+    blocked_mitra_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     CONSTRAINT pairings_decided CHECK (((status = 'open'::text) = (decided_at IS NULL))),
     CONSTRAINT pairings_failed_has_tag CHECK (((status = 'failed'::text) = (failure_tag IS NOT NULL))),
     CONSTRAINT pairings_failure_tag_check CHECK ((failure_tag = ANY (ARRAY['no_mitra_available'::text, 'all_mitras_rejected'::text, 'targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text, 'payment_session_expired'::text, 'customer_cancelled'::text]))),
@@ -1156,6 +1170,20 @@ BEGIN
     SELECT push_kind, wanted, own_generation(), due FROM unnest(entity_ids) AS wanted
     WHERE wanted NOT IN (SELECT entity_id FROM armed)
     ON CONFLICT (kind, entity_id, generation) DO NOTHING;
+END $$;
+
+CREATE FUNCTION block_needs_session() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT 1 FROM sessions
+        WHERE id = NEW.session_id AND customer_id = NEW.customer_id AND mitra_id = NEW.mitra_id
+    ) THEN
+        RAISE EXCEPTION 'session % is not of these two people', NEW.session_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'blocks_after_a_session';
+    END IF;
+    RETURN NEW;
 END $$;
 
 CREATE FUNCTION charge_decided_once() RETURNS trigger

@@ -52,6 +52,7 @@ OWNERS = {
     "sessions": "sessions",
     "messages": "sessions",
     "extensions": "sessions",
+    "blocks": "safety",
     "canned_answers": "notebook",
     "customer_notes": "notebook",
     "reports": "safety",
@@ -109,6 +110,10 @@ EXCEPTIONS: Reasons = {
     ("safety.reports", "*"): {
         "sessions": "a person reports only the other member of an own session",
         "messages": "a report needs the chat's text, and marks messages of the chat",
+    ("safety.blocks", "*"): {
+        "sessions": "a block is only for the two members of a session",
+        "mitras": "a list of blocks shows the mitra's name",
+        "customers": "a list of blocks shows the customer's call name",
     },
     ("notebook", "*"): {"sessions": "a mitra writes a note only about the customer of an own session"},
     ("pairing", "*"): {
@@ -117,6 +122,7 @@ EXCEPTIONS: Reasons = {
         "payments": "a pairing is opened under its payment, and shown with it",
         "sessions": "a pairing is shown with its session, and a request says whether the two have a past chat",
         "review_cases": "a failed pairing's event refers to the case of its payment",
+        "blocks": "two of whom one has blocked the other are never paired",
     },
     ("payments", "insert_lost_payment"): {
         "offers": "a payment of which only the charge is known needs the terms of an offer"

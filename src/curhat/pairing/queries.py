@@ -27,17 +27,22 @@ class OpenedPairing(msgspec.Struct, frozen=True):
 
 OPEN_BLAST: Final = """
 WITH payment AS MATERIALIZED (
-    SELECT id, customer_id FROM payments WHERE id = $1
+    SELECT id, customer_id,
+        ARRAY(
+            SELECT DISTINCT mitra_id FROM blocks WHERE blocks.customer_id = payments.customer_id
+        ) AS blocked_mitra_ids
+    FROM payments WHERE id = $1
 ), available_mitras AS MATERIALIZED (
     SELECT mitras.id FROM payment, mitras
     WHERE mitras.id = ANY ($2::uuid[]) AND mitras.can_take_customer AND mitras.id <> payment.customer_id
-        AND mitras.id IS DISTINCT FROM $3::uuid
+        AND mitras.id IS DISTINCT FROM $3::uuid AND mitras.id <> ALL (payment.blocked_mitra_ids)
     ORDER BY mitras.active_sessions > 0, mitras.waiting_since, mitras.id
     LIMIT $4 + 1
 ), open_pairing AS (
-    INSERT INTO pairings (payment_id, customer_id, kind, deadline_at, left_out_mitra_id, waits_for_wave)
+    INSERT INTO pairings
+        (payment_id, customer_id, kind, deadline_at, left_out_mitra_id, blocked_mitra_ids, waits_for_wave)
     SELECT id, customer_id, 'blast', curhat_now() + make_interval(secs => $5), $3::uuid,
-        (SELECT count(*) FROM available_mitras) > $4
+        blocked_mitra_ids, (SELECT count(*) FROM available_mitras) > $4
     FROM payment
     RETURNING id, customer_id, deadline_at
 ), arm_deadlines AS (
@@ -75,8 +80,9 @@ async def open_blast(
 ) -> OpenedPairing:
     """Open a blast (nothing → open). Arms the deadline of the window and the deadline of the next wave. Inserts a request for
     each mitra of the first wave: at most @wave_size candidates who can take a customer, those first who have waited
-    longest without a session. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's
-    lock. `asked` holds the ids of the mitras who were asked."""
+    longest without a session. The blast never asks the customer, @left_out_mitra_id, or a mitra of a block with the
+    customer (T.1). The caller holds the payment's lock, so this statement sees every block that is committed.
+    `asked` holds the ids of the mitras who were asked."""
     row = await db.fetchrow(
         OPEN_BLAST,
         payment_id,
@@ -113,7 +119,7 @@ class AskedWave(msgspec.Struct, frozen=True):
 
 ASK_WAVE: Final = """
 WITH locked_pairing AS MATERIALIZED (
-    SELECT id, customer_id, left_out_mitra_id, status, deadline_at, waits_for_wave FROM pairings
+    SELECT id, customer_id, left_out_mitra_id, blocked_mitra_ids, status, deadline_at, waits_for_wave FROM pairings
     WHERE id = $1
     FOR NO KEY UPDATE
 ), open_pairing AS MATERIALIZED (
@@ -122,6 +128,7 @@ WITH locked_pairing AS MATERIALIZED (
     SELECT mitras.id FROM open_pairing, mitras
     WHERE mitras.id = ANY ($2::uuid[]) AND mitras.can_take_customer AND mitras.id <> open_pairing.customer_id
         AND mitras.id IS DISTINCT FROM open_pairing.left_out_mitra_id
+        AND mitras.id <> ALL (open_pairing.blocked_mitra_ids)
         AND mitras.id NOT IN (
             SELECT mitra_id FROM requests
             WHERE pairing_id = $1
@@ -156,7 +163,8 @@ async def ask_wave(
     """Ask the next wave of an open blast (nothing → offered): at most @wave_size candidates who can take a customer and have
     no request, those first who have waited longest without a session. A request that was closed because its mitra was
     offline or at capacity is offered again. The statement locks the pairing, and returns no row if the pairing is decided
-    or its window is over. `has_more` says whether candidates are left for a later wave. `waited` is the pairing's
+    or its window is over. The statement reads blocked_mitra_ids of the locked row, because its snapshot can be older than
+    a block that was committed while it waited for the lock (T.1). `has_more` says whether candidates are left for a later wave. `waited` is the pairing's
     waits_for_wave. `asked_nobody_before` says whether this wave is the first to ask somebody."""
     row = await db.fetchrow(ASK_WAVE, pairing_id, candidates, wave_size)
     if row is None:
@@ -176,14 +184,17 @@ async def set_waits_for_wave(db: Executor, /, *, waits_for_wave: bool, pairing_i
 
 OPEN_TARGETED: Final = """
 WITH locked_mitra AS MATERIALIZED (
-    SELECT id, can_take_customer AND $1 AS can_take_it
-    FROM mitras WHERE id = $2
+    SELECT id, can_take_customer AND $1 AND NOT EXISTS (
+            SELECT 1 FROM payments JOIN blocks ON blocks.customer_id = payments.customer_id
+            WHERE payments.id = $2 AND blocks.mitra_id = $3
+        ) AS can_take_it
+    FROM mitras WHERE id = $3
     FOR SHARE
 ), open_pairing AS (
     INSERT INTO pairings (payment_id, customer_id, kind, target_mitra_id, deadline_at)
     SELECT payments.id, payments.customer_id, 'targeted', locked_mitra.id,
-        curhat_now() + make_interval(secs => $3)
-    FROM payments, locked_mitra WHERE payments.id = $4
+        curhat_now() + make_interval(secs => $4)
+    FROM payments, locked_mitra WHERE payments.id = $2
     RETURNING id, customer_id, deadline_at
 ), arm_window AS (
     INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
@@ -203,17 +214,17 @@ async def open_targeted(
     /,
     *,
     is_reachable: bool,
+    payment_id: UUID,
     mitra_id: UUID,
     window_seconds: float,
-    payment_id: UUID,
     correlation_id: str | None,
 ) -> OpenedPairing:
-    """Open a targeted pairing (nothing → open). If the mitra can take a customer and @is_reachable is true, the statement
-    arms the window's deadline and inserts a request. Otherwise the pairing is open without a deadline and without a
-    request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept can change the
+    """Open a targeted pairing (nothing → open). If the mitra can take a customer, @is_reachable is true, and neither of the
+    two has blocked the other (T.1), the statement arms the window's deadline and inserts a request. Otherwise the pairing
+    is open without a deadline and without a request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept can change the
     mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
     locks the mitra first, the toggle or accept waits, and then withdraws the request."""
-    row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
+    row = await db.fetchrow(OPEN_TARGETED, is_reachable, payment_id, mitra_id, window_seconds, correlation_id)
     if row is None:
         raise NoRow(OPEN_TARGETED)
     return OpenedPairing(*row)
@@ -240,7 +251,7 @@ class OfferedBlasts(msgspec.Struct, frozen=True):
 
 OFFER_BLASTS: Final = """
 WITH locked_pairings AS MATERIALIZED (
-    SELECT id, customer_id, left_out_mitra_id, status, deadline_at, waits_for_wave FROM pairings
+    SELECT id, customer_id, left_out_mitra_id, blocked_mitra_ids, status, deadline_at, waits_for_wave FROM pairings
     WHERE id = ANY ($1::uuid[])
     ORDER BY id
     FOR SHARE SKIP LOCKED
@@ -253,6 +264,7 @@ WITH locked_pairings AS MATERIALIZED (
     LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.mitra_id = able_mitras.id
     WHERE pairings.status = 'open' AND pairings.deadline_at > curhat_now() AND NOT pairings.waits_for_wave
         AND able_mitras.id <> pairings.customer_id AND able_mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
+        AND able_mitras.id <> ALL (pairings.blocked_mitra_ids)
         AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))
 ), locked_requests AS MATERIALIZED (
     SELECT id FROM requests
@@ -461,6 +473,7 @@ SELECT EXISTS (
     SELECT 1 FROM mitras, pairings
     WHERE pairings.id = $1 AND mitras.id = ANY ($2::uuid[]) AND mitras.can_take_customer
         AND mitras.id <> pairings.customer_id AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
+        AND mitras.id <> ALL (pairings.blocked_mitra_ids)
         AND NOT EXISTS (SELECT 1 FROM requests WHERE pairing_id = pairings.id AND mitra_id = mitras.id)
 ) AS can_ask_another
 """
@@ -594,6 +607,29 @@ async def close_requests(
     """Close all offered requests of the pairings (offered → closed). Each pairing has its own close reason. Locks the
     requests in id order. Returns the mitras of the closed requests."""
     return [row[0] for row in await db.fetch(CLOSE_REQUESTS, pairing_ids, close_reasons)]
+
+
+LEAVE_OUT_BLOCKED: Final = """
+UPDATE pairings SET blocked_mitra_ids = array_append(blocked_mitra_ids, $1)
+WHERE id = $2 AND $1 <> ALL (blocked_mitra_ids)
+"""
+
+
+async def leave_out_blocked(db: Executor, /, *, mitra_id: UUID, pairing_id: UUID) -> None:
+    """Never ask this mitra for this pairing any more (T.1). The caller holds the pairing's lock."""
+    await db.execute(LEAVE_OUT_BLOCKED, mitra_id, pairing_id)
+
+
+CLOSE_BLOCKED_REQUEST: Final = """
+UPDATE requests SET status = 'closed', close_reason = 'customer_cancelled', answered_at = curhat_now()
+WHERE pairing_id = $1 AND mitra_id = $2 AND status = 'offered'
+"""
+
+
+async def close_blocked_request(db: Executor, /, *, pairing_id: UUID, mitra_id: UUID) -> int:
+    """Close the mitra's offered request of this pairing, as if the customer had cancelled (offered → closed, T.1). The caller
+    holds the pairing's lock."""
+    return rows_changed(await db.execute(CLOSE_BLOCKED_REQUEST, pairing_id, mitra_id))
 
 
 class WithdrawRequestsRow(msgspec.Struct, frozen=True):

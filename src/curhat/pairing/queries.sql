@@ -15,22 +15,28 @@
 -- name: open_blast :one
 -- Open a blast (nothing → open). Arms the deadline of the window and the deadline of the next wave. Inserts a request for
 -- each mitra of the first wave: at most @wave_size candidates who can take a customer, those first who have waited
--- longest without a session. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's
--- lock. `asked` holds the ids of the mitras who were asked.
+-- longest without a session. The blast never asks the customer, @left_out_mitra_id, or a mitra of a block with the
+-- customer (T.1). The caller holds the payment's lock, so this statement sees every block that is committed.
+-- `asked` holds the ids of the mitras who were asked.
 -- nullable: @correlation_id, @left_out_mitra_id
 -- row: OpenedPairing
 WITH payment AS MATERIALIZED (
-    SELECT id, customer_id FROM payments WHERE id = @payment_id
+    SELECT id, customer_id,
+        ARRAY(
+            SELECT DISTINCT mitra_id FROM blocks WHERE blocks.customer_id = payments.customer_id
+        ) AS blocked_mitra_ids
+    FROM payments WHERE id = @payment_id
 ), available_mitras AS MATERIALIZED (
     SELECT mitras.id FROM payment, mitras
     WHERE mitras.id = ANY (@candidates::uuid[]) AND mitras.can_take_customer AND mitras.id <> payment.customer_id
-        AND mitras.id IS DISTINCT FROM @left_out_mitra_id::uuid
+        AND mitras.id IS DISTINCT FROM @left_out_mitra_id::uuid AND mitras.id <> ALL (payment.blocked_mitra_ids)
     ORDER BY mitras.active_sessions > 0, mitras.waiting_since, mitras.id
     LIMIT @wave_size + 1
 ), open_pairing AS (
-    INSERT INTO pairings (payment_id, customer_id, kind, deadline_at, left_out_mitra_id, waits_for_wave)
+    INSERT INTO pairings
+        (payment_id, customer_id, kind, deadline_at, left_out_mitra_id, blocked_mitra_ids, waits_for_wave)
     SELECT id, customer_id, 'blast', curhat_now() + make_interval(secs => @window_seconds), @left_out_mitra_id::uuid,
-        (SELECT count(*) FROM available_mitras) > @wave_size
+        blocked_mitra_ids, (SELECT count(*) FROM available_mitras) > @wave_size
     FROM payment
     RETURNING id, customer_id, deadline_at
 ), arm_deadlines AS (
@@ -62,11 +68,12 @@ ORDER BY id
 -- Ask the next wave of an open blast (nothing → offered): at most @wave_size candidates who can take a customer and have
 -- no request, those first who have waited longest without a session. A request that was closed because its mitra was
 -- offline or at capacity is offered again. The statement locks the pairing, and returns no row if the pairing is decided
--- or its window is over. `has_more` says whether candidates are left for a later wave. `waited` is the pairing's
+-- or its window is over. The statement reads blocked_mitra_ids of the locked row, because its snapshot can be older than
+-- a block that was committed while it waited for the lock (T.1). `has_more` says whether candidates are left for a later wave. `waited` is the pairing's
 -- waits_for_wave. `asked_nobody_before` says whether this wave is the first to ask somebody.
 -- row: AskedWave
 WITH locked_pairing AS MATERIALIZED (
-    SELECT id, customer_id, left_out_mitra_id, status, deadline_at, waits_for_wave FROM pairings
+    SELECT id, customer_id, left_out_mitra_id, blocked_mitra_ids, status, deadline_at, waits_for_wave FROM pairings
     WHERE id = @pairing_id
     FOR NO KEY UPDATE
 ), open_pairing AS MATERIALIZED (
@@ -75,6 +82,7 @@ WITH locked_pairing AS MATERIALIZED (
     SELECT mitras.id FROM open_pairing, mitras
     WHERE mitras.id = ANY (@candidates::uuid[]) AND mitras.can_take_customer AND mitras.id <> open_pairing.customer_id
         AND mitras.id IS DISTINCT FROM open_pairing.left_out_mitra_id
+        AND mitras.id <> ALL (open_pairing.blocked_mitra_ids)
         AND mitras.id NOT IN (
             SELECT mitra_id FROM requests
             WHERE pairing_id = @pairing_id
@@ -107,15 +115,18 @@ FROM open_pairing
 UPDATE pairings SET waits_for_wave = @waits_for_wave WHERE id = @pairing_id
 
 -- name: open_targeted :one
--- Open a targeted pairing (nothing → open). If the mitra can take a customer and @is_reachable is true, the statement
--- arms the window's deadline and inserts a request. Otherwise the pairing is open without a deadline and without a
--- request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept can change the
+-- Open a targeted pairing (nothing → open). If the mitra can take a customer, @is_reachable is true, and neither of the
+-- two has blocked the other (T.1), the statement arms the window's deadline and inserts a request. Otherwise the pairing
+-- is open without a deadline and without a request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept can change the
 -- mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
 -- locks the mitra first, the toggle or accept waits, and then withdraws the request.
 -- nullable: @correlation_id
 -- row: OpenedPairing
 WITH locked_mitra AS MATERIALIZED (
-    SELECT id, can_take_customer AND @is_reachable AS can_take_it
+    SELECT id, can_take_customer AND @is_reachable AND NOT EXISTS (
+            SELECT 1 FROM payments JOIN blocks ON blocks.customer_id = payments.customer_id
+            WHERE payments.id = @payment_id AND blocks.mitra_id = @mitra_id
+        ) AS can_take_it
     FROM mitras WHERE id = @mitra_id
     FOR SHARE
 ), open_pairing AS (
@@ -150,7 +161,7 @@ LIMIT 500
 -- one mitra's id per offered request. `first_asked` holds the pairings that had asked nobody before.
 -- row: OfferedBlasts
 WITH locked_pairings AS MATERIALIZED (
-    SELECT id, customer_id, left_out_mitra_id, status, deadline_at, waits_for_wave FROM pairings
+    SELECT id, customer_id, left_out_mitra_id, blocked_mitra_ids, status, deadline_at, waits_for_wave FROM pairings
     WHERE id = ANY (@pairing_ids::uuid[])
     ORDER BY id
     FOR SHARE SKIP LOCKED
@@ -163,6 +174,7 @@ WITH locked_pairings AS MATERIALIZED (
     LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.mitra_id = able_mitras.id
     WHERE pairings.status = 'open' AND pairings.deadline_at > curhat_now() AND NOT pairings.waits_for_wave
         AND able_mitras.id <> pairings.customer_id AND able_mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
+        AND able_mitras.id <> ALL (pairings.blocked_mitra_ids)
         AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))
 ), locked_requests AS MATERIALIZED (
     SELECT id FROM requests
@@ -261,6 +273,7 @@ SELECT EXISTS (
     SELECT 1 FROM mitras, pairings
     WHERE pairings.id = @pairing_id AND mitras.id = ANY (@mitra_ids::uuid[]) AND mitras.can_take_customer
         AND mitras.id <> pairings.customer_id AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
+        AND mitras.id <> ALL (pairings.blocked_mitra_ids)
         AND NOT EXISTS (SELECT 1 FROM requests WHERE pairing_id = pairings.id AND mitra_id = mitras.id)
 ) AS can_ask_another
 
@@ -319,6 +332,17 @@ UPDATE requests SET status = 'closed', close_reason = failures.reason, answered_
 FROM locked_requests JOIN failures USING (pairing_id)
 WHERE requests.id = locked_requests.id
 RETURNING requests.mitra_id
+
+-- name: leave_out_blocked :exec
+-- Never ask this mitra for this pairing any more (T.1). The caller holds the pairing's lock.
+UPDATE pairings SET blocked_mitra_ids = array_append(blocked_mitra_ids, @mitra_id)
+WHERE id = @pairing_id AND @mitra_id <> ALL (blocked_mitra_ids)
+
+-- name: close_blocked_request :execrows
+-- Close the mitra's offered request of this pairing, as if the customer had cancelled (offered → closed, T.1). The caller
+-- holds the pairing's lock.
+UPDATE requests SET status = 'closed', close_reason = 'customer_cancelled', answered_at = curhat_now()
+WHERE pairing_id = @pairing_id AND mitra_id = @mitra_id AND status = 'offered'
 
 -- name: withdraw_requests :many
 -- Close all offered requests of a mitra (offered → closed). Locks the requests in id order. Returns the pairings of the
