@@ -75,6 +75,8 @@ OWNERS = {
     "push_subscriptions": "notifications",
     "push_messages": "notifications",
     "restores": "app",
+    "erasures": "privacy",
+    "erased_phones": "accounts",
 }
 
 # The keys are (package, statement). The values list the used tables of other packages, with the reasons. The statement
@@ -110,12 +112,17 @@ EXCEPTIONS: Reasons = {
     ("safety.reports", "*"): {
         "sessions": "a person reports only the other member of an own session",
         "messages": "a report needs the chat's text, and marks messages of the chat",
+    },
     ("safety.blocks", "*"): {
         "sessions": "a block is only for the two members of a session",
         "mitras": "a list of blocks shows the mitra's name",
         "customers": "a list of blocks shows the customer's call name",
     },
-    ("notebook", "*"): {"sessions": "a mitra writes a note only about the customer of an own session"},
+    ("notebook", "*"): {
+        "sessions": "a mitra writes a note only about the customer of an own session",
+        "customers": "nobody reads or writes a note about a deleted account",
+    },
+    ("privacy.erasure", "*"): {"*": "an erasure looks for what all packages hold of a person"},
     ("pairing", "*"): {
         "mitras": "only mitras who can take a customer are asked, and a pairing shows the mitra's name",
         "customers": "a request shows the customer's name",

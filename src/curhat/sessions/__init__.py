@@ -23,7 +23,7 @@ Concurrency:
     fast sender (pace.py).
 Relies on:
     The unique constraint `messages_once`, row locks, and `curhat_now()`.
-    The view `held_sessions` of safety, which lists the sessions whose text is held, and the triggers that refuse to delete
-    a held text.
+    The view `held_sessions` of safety, which lists the sessions whose text is held, and the triggers that refuse to
+    delete a held text.
     The function `journeys.searching.accept` arms the deadline `session_end`.
 """

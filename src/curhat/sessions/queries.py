@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from curhat.configuration.definitions import DefaultAction
-from curhat.kit.database import Executor, NoRow
+from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.kit.identity import Role
 from curhat.sessions.states import DecidedBy, Delivery, EndReason, ExtensionStatus, SessionStatus
 
@@ -491,6 +492,9 @@ class SessionRow(msgspec.Struct, frozen=True):
     delivery: Delivery | None
     display_name: str
     call_name: str
+    text_is_gone: bool
+    text_until: datetime | None
+    mitra_text_until: datetime | None
     extension_id: UUID | None
     extension_payment_id: UUID | None
     extension_status: ExtensionStatus | None
@@ -508,6 +512,9 @@ LIST_SESSIONS: Final = """
 SELECT sessions.id, sessions.payment_id, sessions.status AS session_status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
     sessions.ends_at, sessions.ended_at, sessions.end_reason, sessions.duration_minutes,
     sessions.mitra_away_since, sessions.delivery, mitras.display_name, customers.call_name,
+    sessions.text_hidden_at IS NOT NULL OR sessions.text_deleted_at IS NOT NULL AS text_is_gone,
+    sessions.ended_at + make_interval(months => $1) AS text_until,
+    sessions.ended_at + make_interval(days => $2) AS mitra_text_until,
     extension.id AS extension_id, extension.payment_id AS extension_payment_id,
     extension.status AS extension_status, extension.decided_by AS extension_decided_by,
     extension.offer_id AS extension_offer_id, extension.duration_minutes AS extension_duration_minutes,
@@ -522,15 +529,17 @@ LEFT JOIN LATERAL (
     SELECT * FROM extensions WHERE session_id = sessions.id
     ORDER BY id = sessions.open_extension_id DESC NULLS LAST, id DESC LIMIT 1
 ) AS extension ON true
-WHERE sessions.id = ANY ($1::uuid[])
+WHERE sessions.id = ANY ($3::uuid[])
 ORDER BY sessions.id
 """
 
 
-async def list_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[SessionRow]:
+async def list_sessions(
+    db: Executor, /, *, kept_months: int, mitra_days: int, session_ids: Sequence[UUID]
+) -> list[SessionRow]:
     """Read these sessions, oldest first. Each row has the mitra's display name for the customer, and the customer's call
     name for the mitra. Each row also has the session's open extension or, if no extension is open, its latest extension."""
-    return [SessionRow(*row) for row in await db.fetch(LIST_SESSIONS, session_ids)]
+    return [SessionRow(*row) for row in await db.fetch(LIST_SESSIONS, kept_months, mitra_days, session_ids)]
 
 
 class SessionMembers(msgspec.Struct, frozen=True):
@@ -599,30 +608,288 @@ async def list_past_sessions_of_mitra(
     return [row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_MITRA, user_id, before_id, max_sessions)]
 
 
-LIST_MESSAGES: Final = """
-SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at,
-    page.reply_to_message_id
+class TextRow(msgspec.Struct, frozen=True):
+    text_until: datetime | None
+    is_gone: bool
+
+
+FIND_TEXT: Final = """
+SELECT
+    sessions.ended_at + CASE $1::text WHEN 'customer' THEN make_interval(months => $2)
+        ELSE make_interval(days => $3) END AS text_until,
+    sessions.text_deleted_at IS NOT NULL OR sessions.text_hidden_at IS NOT NULL
+        OR ($1 = 'mitra' AND sessions.ended_at IS NOT NULL
+            AND sessions.ended_at + make_interval(days => $3) <= curhat_now()) AS is_gone
 FROM sessions
-CROSS JOIN LATERAL (
-    SELECT * FROM messages WHERE messages.session_id = sessions.id AND messages.id < $1
-    ORDER BY messages.id DESC
-    LIMIT $2
-) AS page
-WHERE sessions.id = $3
-    AND $4 = CASE $5::text WHEN 'customer' THEN sessions.customer_id ELSE sessions.mitra_id END
-ORDER BY page.id DESC
+WHERE id = $4 AND $5 = CASE $1 WHEN 'customer' THEN customer_id ELSE mitra_id END
+"""
+
+
+async def find_text(
+    db: Executor, /, *, role: Role, kept_months: int, mitra_days: int, session_id: UUID, user_id: UUID
+) -> TextRow | None:
+    """Read until when this member can read the session's text, and whether the text is gone for the member. `text_until` is
+    null while the session is active. Returns no row if the caller is not a member of the session."""
+    row = await db.fetchrow(FIND_TEXT, role, kept_months, mitra_days, session_id, user_id)
+    if row is None:
+        return None
+    return TextRow(*row)
+
+
+LIST_MESSAGES: Final = """
+SELECT id, session_id, client_message_id, sender, text, sent_at, read_at, reply_to_message_id
+FROM messages
+WHERE session_id = $1 AND id < $2
+ORDER BY id DESC
+LIMIT $3
 """
 
 
 async def list_messages(
-    db: Executor, /, *, before_id: UUID, max_messages: int, session_id: UUID, user_id: UUID, role: Role
+    db: Executor, /, *, session_id: UUID, before_id: UUID, max_messages: int
 ) -> list[MessageRow]:
-    """Read the session's messages that are older than the message @before_id, newest first. Returns no row if the session
-    has no older message, or the caller is not a member of the session."""
+    """Read the session's messages that are older than the message @before_id, newest first."""
+    return [MessageRow(*row) for row in await db.fetch(LIST_MESSAGES, session_id, before_id, max_messages)]
+
+
+LIST_MESSAGES_AFTER: Final = """
+SELECT id, session_id, client_message_id, sender, text, sent_at, read_at, reply_to_message_id
+FROM messages
+WHERE session_id = $1 AND id > $2
+ORDER BY id
+LIMIT $3
+"""
+
+
+async def list_messages_after(
+    db: Executor, /, *, session_id: UUID, after_id: UUID, max_messages: int
+) -> list[MessageRow]:
+    """Read the session's messages that are newer than the message @after_id, oldest first."""
     return [
-        MessageRow(*row)
-        for row in await db.fetch(LIST_MESSAGES, before_id, max_messages, session_id, user_id, role)
+        MessageRow(*row) for row in await db.fetch(LIST_MESSAGES_AFTER, session_id, after_id, max_messages)
     ]
+
+
+class HiddenText(msgspec.Struct, frozen=True):
+    is_ended: bool
+    is_new: bool
+
+
+HIDE_TEXT: Final = """
+WITH locked_session AS MATERIALIZED (
+    SELECT id, status FROM sessions WHERE id = $1 AND customer_id = $2 FOR NO KEY UPDATE
+), hide AS (
+    UPDATE sessions SET text_hidden_at = curhat_now()
+    FROM locked_session AS locked
+    WHERE sessions.id = locked.id AND locked.status = 'ended'
+        AND sessions.text_hidden_at IS NULL AND sessions.text_deleted_at IS NULL
+    RETURNING sessions.id
+)
+SELECT locked.status = 'ended' AS is_ended, EXISTS (SELECT 1 FROM hide) AS is_new FROM locked_session AS locked
+"""
+
+
+async def hide_text(db: Executor, /, *, session_id: UUID, customer_id: UUID) -> HiddenText | None:
+    """Hide the text of a customer's ended session from both members (readable → hidden). Returns false in `is_ended` if the
+    session is active. Returns no row if the session belongs to another customer. A repeated call changes nothing."""
+    row = await db.fetchrow(HIDE_TEXT, session_id, customer_id)
+    if row is None:
+        return None
+    return HiddenText(*row)
+
+
+LOCK_DUE_TEXTS: Final = """
+WITH hidden AS MATERIALIZED (
+    SELECT id FROM sessions
+    WHERE ended_at IS NOT NULL AND text_deleted_at IS NULL AND text_hidden_at IS NOT NULL
+        AND ended_at <= (SELECT curhat_now() - make_interval(hours => $1))
+        AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+    ORDER BY text_hidden_at, ended_at
+    LIMIT $2
+    FOR NO KEY UPDATE SKIP LOCKED
+), overdue AS MATERIALIZED (
+    SELECT id FROM sessions
+    WHERE text_deleted_at IS NULL AND text_hidden_at IS NULL
+        AND ended_at <= (SELECT curhat_now() - make_interval(months => $3))
+        AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+    ORDER BY text_hidden_at, ended_at
+    LIMIT $2
+    FOR NO KEY UPDATE SKIP LOCKED
+), due AS MATERIALIZED (
+    SELECT id, (SELECT count(*) FROM messages WHERE messages.session_id = due.id) AS messages
+    FROM (SELECT id FROM hidden UNION ALL SELECT id FROM overdue) AS due
+)
+SELECT id FROM (
+    SELECT id, sum(messages) OVER (ORDER BY id) - messages AS messages_before FROM due
+) AS counted
+WHERE messages_before < $4
+ORDER BY id
+"""
+
+
+async def lock_due_texts(
+    db: Executor, /, *, reportable_hours: int, max_sessions: int, kept_months: int, max_messages: Decimal
+) -> list[UUID]:
+    """Find ended sessions whose text must be deleted, and lock them: those that their customers deleted, once the mitra had
+    @reportable_hours to report them, and those that ended more than @kept_months ago. Held sessions are left out. Skips
+    sessions that another transaction has locked. The index sessions_with_text gives both orders, so the statement reads
+    only rows that are due. Returns the oldest sessions, until they have @max_messages messages in total."""
+    return [
+        row[0]
+        for row in await db.fetch(LOCK_DUE_TEXTS, reportable_hours, max_sessions, kept_months, max_messages)
+    ]
+
+
+LOCK_DELETABLE_TEXTS: Final = """
+SELECT id FROM sessions
+WHERE id = ANY ($1::uuid[]) AND status = 'ended' AND text_deleted_at IS NULL
+ORDER BY id
+FOR NO KEY UPDATE
+"""
+
+
+async def lock_deletable_texts(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[UUID]:
+    """Lock these sessions in id order. Returns those that have ended and whose text is not deleted."""
+    return [row[0] for row in await db.fetch(LOCK_DELETABLE_TEXTS, session_ids)]
+
+
+LIST_HELD: Final = """
+SELECT DISTINCT session_id FROM held_sessions WHERE session_id = ANY ($1::uuid[])
+"""
+
+
+async def list_held(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[UUID]:
+    """Find those of these sessions whose text is held. The caller holds the sessions' locks, so no report can begin to hold
+    a text between this statement and the deletion."""
+    return [row[0] for row in await db.fetch(LIST_HELD, session_ids)]
+
+
+DELETE_MESSAGES: Final = """
+DELETE FROM messages WHERE session_id = ANY ($1::uuid[])
+"""
+
+
+async def delete_messages(db: Executor, /, *, session_ids: Sequence[UUID]) -> int:
+    """Delete the messages of these sessions. A trigger refuses held sessions (invariant 14)."""
+    return rows_changed(await db.execute(DELETE_MESSAGES, session_ids))
+
+
+MARK_TEXTS_DELETED: Final = """
+UPDATE sessions SET text_deleted_at = curhat_now() WHERE id = ANY ($1::uuid[])
+"""
+
+
+async def mark_texts_deleted(db: Executor, /, *, session_ids: Sequence[UUID]) -> None:
+    """Record that the text of these sessions is deleted (kept → deleted). A trigger refuses sessions that have messages."""
+    await db.execute(MARK_TEXTS_DELETED, session_ids)
+
+
+READ_OVERDUE_TEXT: Final = """
+SELECT greatest(
+    (
+        SELECT extract(epoch FROM curhat_now() - (ended_at + make_interval(months => $1)))
+        FROM sessions
+        WHERE text_deleted_at IS NULL AND text_hidden_at IS NULL AND ended_at <= (SELECT curhat_now())
+            AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+        ORDER BY text_hidden_at, ended_at LIMIT 1
+    ),
+    (
+        SELECT extract(epoch FROM curhat_now()
+            - greatest(text_hidden_at, ended_at + make_interval(hours => $2)))
+        FROM sessions
+        WHERE ended_at IS NOT NULL AND text_deleted_at IS NULL AND text_hidden_at IS NOT NULL
+            AND ended_at <= (SELECT curhat_now() - make_interval(hours => $2))
+            AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+        ORDER BY text_hidden_at, ended_at LIMIT 1
+    )
+)::float8 AS overdue_seconds
+"""
+
+
+async def read_overdue_text(db: Executor, /, *, kept_months: int, reportable_hours: int) -> float | None:
+    """Read by how many seconds the text that must be deleted first is over its time. The result is negative or null if no
+    text is over its time. Held text does not count."""
+    row = await db.fetchrow(READ_OVERDUE_TEXT, kept_months, reportable_hours)
+    if row is None:
+        raise NoRow(READ_OVERDUE_TEXT)
+    value: float | None = row[0]
+    return value
+
+
+HIDE_TEXTS_OF: Final = """
+WITH locked_sessions AS MATERIALIZED (
+    SELECT id FROM sessions
+    WHERE $1 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+        AND (customer_id = $1 OR mitra_id = $1) AND status = 'ended' AND text_hidden_at IS NULL
+    ORDER BY id
+    FOR NO KEY UPDATE
+)
+UPDATE sessions SET text_hidden_at = curhat_now() FROM locked_sessions WHERE sessions.id = locked_sessions.id
+"""
+
+
+async def hide_texts_of(db: Executor, /, *, user_id: UUID, role: Role) -> None:
+    """Hide the text of all ended sessions of a deleted account from both members (readable → hidden). The statement locks
+    the sessions in id order."""
+    await db.execute(HIDE_TEXTS_OF, user_id, role)
+
+
+LIST_ERASABLE_TEXTS: Final = """
+SELECT id FROM sessions
+WHERE $1 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    AND (customer_id = $1 OR mitra_id = $1)
+    AND ended_at <= (SELECT curhat_now() - make_interval(hours => $3)) AND text_deleted_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+ORDER BY id
+LIMIT $4
+"""
+
+
+async def list_erasable_texts(
+    db: Executor, /, *, user_id: UUID, role: Role, reportable_hours: int, max_sessions: int
+) -> list[UUID]:
+    """Find at most @max_sessions ended sessions of a deleted account whose text can be deleted now: the members have had
+    @reportable_hours to report the session, and no report holds it."""
+    return [
+        row[0] for row in await db.fetch(LIST_ERASABLE_TEXTS, user_id, role, reportable_hours, max_sessions)
+    ]
+
+
+FORGET_END_NOTES: Final = """
+UPDATE sessions SET end_note = $1
+WHERE $2 = CASE $3::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    AND (customer_id = $2 OR mitra_id = $2)
+    AND text_deleted_at IS NOT NULL AND end_note IS NOT NULL AND end_note <> $1
+"""
+
+
+async def forget_end_notes(db: Executor, /, *, forgotten: str, user_id: UUID, role: Role) -> None:
+    """Replace the reasons that a mitra wrote, in the sessions of a deleted account whose text is deleted."""
+    await db.execute(FORGET_END_NOTES, forgotten, user_id, role)
+
+
+class TextLeft(msgspec.Struct, frozen=True):
+    sessions: int
+    ended_at: datetime | None
+    is_active: bool
+
+
+READ_TEXT_LEFT: Final = """
+SELECT count(*) FILTER (WHERE text_deleted_at IS NULL) AS sessions, max(ended_at) AS ended_at,
+    coalesce(bool_or(status = 'active'), false) AS is_active
+FROM sessions
+WHERE $1 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    AND (customer_id = $1 OR mitra_id = $1)
+"""
+
+
+async def read_text_left(db: Executor, /, *, user_id: UUID, role: Role) -> TextLeft:
+    """Read what is left of the text of a deleted account. `sessions` counts the sessions whose text is not deleted.
+    `ended_at` is the last end of a session. `is_active`: a session still runs."""
+    row = await db.fetchrow(READ_TEXT_LEFT, user_id, role)
+    if row is None:
+        raise NoRow(READ_TEXT_LEFT)
+    return TextLeft(*row)
 
 
 FIND_SESSION_OF_CHARGE: Final = """

@@ -135,7 +135,14 @@ export interface paths {
         get: operations["get_customer_profile"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * DeleteCustomer
+         * @description Delete the customer's account (P.3). Nobody can read the name, the number or a chat any more.
+         *
+         *     The texts are destroyed within 72 hours. Payments stay for accounting, without a name. Refused while a payment is
+         *     open or a session runs.
+         */
+        delete: operations["delete_customer"];
         options?: never;
         head?: never;
         /**
@@ -654,7 +661,14 @@ export interface paths {
          * @description Send a message. If `client_message_id` was used before, return the first message, even after the chat's end.
          */
         post: operations["send_customer_message"];
-        delete?: never;
+        /**
+         * DeleteChatText
+         * @description Delete the text of an ended chat. Both sides lose it at once, and it is destroyed within 72 hours (P.7).
+         *
+         *     The row of the history and "Curhat lagi" stay. If a report needs the text, operators keep it until 90 days after the
+         *     decision.
+         */
+        delete: operations["delete_chat_text"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2316,7 +2330,11 @@ export interface paths {
         get: operations["get_mitra_profile"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * DeleteMitra
+         * @description Delete the mitra's account (P.3). A suspended mitra may do this, too. Refused while a session runs.
+         */
+        delete: operations["delete_mitra"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2862,7 +2880,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "account_deleted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -3445,6 +3463,13 @@ export interface components {
             session_id: string;
             text: string;
         };
+        /** MessagePage */
+        MessagePage: {
+            items: components["schemas"]["Message"][];
+            next_cursor: string | null;
+            text_gone: boolean;
+            text_until: string | null;
+        };
         /** MitraAnswers */
         MitraAnswers: {
             acceptance: number;
@@ -3597,6 +3622,8 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** MitraSignedIn */
         MitraSignedIn: {
@@ -3832,11 +3859,6 @@ export interface components {
         /** Page[Report] */
         "Page_curhat.safety.reports.schemas.Report_": {
             items: components["schemas"]["Report"][];
-            next_cursor: string | null;
-        };
-        /** Page[Message] */
-        "Page_curhat.sessions.schemas.Message_": {
-            items: components["schemas"]["Message"][];
             next_cursor: string | null;
         };
         /** Page[MitraSession] */
@@ -4412,6 +4434,8 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** SessionDetail */
         SessionDetail: {
@@ -5219,6 +5243,101 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    delete_customer: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: request_id:code. */
+                "X-Fresh-Code": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: journey_in_progress */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "journey_in_progress";
                     };
                 };
             };
@@ -7831,7 +7950,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_curhat.sessions.schemas.Message_"];
+                    "application/json": components["schemas"]["MessagePage"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -8003,6 +8122,100 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    delete_chat_text: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: chat_runs */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "chat_runs";
                     };
                 };
             };
@@ -15974,6 +16187,101 @@ export interface operations {
             };
         };
     };
+    delete_mitra: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: request_id:code. */
+                "X-Fresh-Code": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: journey_in_progress */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "journey_in_progress";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_notices_of_mitra: {
         parameters: {
             query?: {
@@ -17752,7 +18060,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_curhat.sessions.schemas.Message_"];
+                    "application/json": components["schemas"]["MessagePage"];
                 };
             };
             /** @description `code`: unauthenticated */

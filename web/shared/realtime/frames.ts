@@ -136,7 +136,7 @@ export interface components {
         };
         /**
          * MitraSession
-         * @description A chat as its mitra sees it.
+         * @description A chat as its mitra sees it. The mitra can read the text for a shorter time than the customer (P.7).
          */
         MitraSession: {
             customer: components["schemas"]["CustomerName"];
@@ -153,6 +153,8 @@ export interface components {
             started_at: string;
             /** @enum {unknown} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /**
          * Offer
@@ -320,6 +322,8 @@ export interface components {
          *         `mitra_connected` is false while the mitra of a running chat has been disconnected for more than 6 s. From
          *         `review_possible_at` on, the customer can end the chat with a review. It is null while the mitra is connected.
          *         `review_reason` says why operators review what the chat cost. It is null if nothing is reviewed because of its end.
+         *         The reader can read the text of an ended chat until `text_until` (P.7). `text_gone`: the reader can no longer read
+         *         it.
          */
         Session: {
             duration_minutes: number;
@@ -340,6 +344,8 @@ export interface components {
             started_at: string;
             /** @enum {unknown} */
             status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /**
          * TargetMitra
