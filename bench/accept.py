@@ -21,6 +21,7 @@ from bench.harness.testbed import Database, Testbed
 from bench.peers.fastapi_orm import rows as peer_rows
 from curhat.dev.statements import parse
 from curhat.journeys import queries
+from curhat.journeys.searching import MAX_CLOSED_BY_WINNER
 
 # The number of concurrent accepts of different pairings. More concurrent accepts make none of the three services
 # faster.
@@ -209,20 +210,9 @@ async def _pgbench(
     # With several contestants, all clients accept one pairing, and then all clients accept the next pairing. With one
     # contestant, each client accepts its own pairings.
     per_client = pairings if contestants > 1 else pairings // clients
-    pairing = f"{first} + :step" if contestants > 1 else f"{first} + :client_id * {per_client} + :step"
-    place = ":client_id" if contestants > 1 else "0"
-    statement = _accept_statement(
-        request_id=_id(people.REQUEST, "request"),
-        mitra_id=_id(people.MITRA, "mitra"),
-        correlation_id="'0190f5a0-0000-4000-8000-000000000000'",
-        key_lock=":request::bigint",
-    )
     script = testbed.folder / "accept.sql"
     script.write_text(
-        f"\\set step :step + 1\n\\set pairing {pairing}\n"
-        f"\\set request :pairing * {contestants} + {place}\n"
-        f"\\set mitra :pairing % {groups} * {contestants} + {place}\n{statement};\n",
-        encoding="utf-8",
+        accept_script(first, per_client, contestants=contestants, groups=groups), encoding="utf-8"
     )
     await database.settle()
     process = await asyncio.create_subprocess_exec(
@@ -239,6 +229,24 @@ async def _pgbench(
     if found is None or won != (per_client if contestants > 1 else per_client * clients):
         raise RuntimeError(f"pgbench won {won}: {output}")
     return float(found[1])
+
+
+def accept_script(first: int, per_client: int, *, contestants: int, groups: int) -> str:
+    """Return the script of pgbench that runs the prepared accept statement."""
+    pairing = f"{first} + :step" if contestants > 1 else f"{first} + :client_id * {per_client} + :step"
+    place = ":client_id" if contestants > 1 else "0"
+    statement = _accept_statement(
+        request_id=_id(people.REQUEST, "request"),
+        mitra_id=_id(people.MITRA, "mitra"),
+        correlation_id="'0190f5a0-0000-4000-8000-000000000000'",
+        key_lock=":request::bigint",
+        max_closed_requests=str(MAX_CLOSED_BY_WINNER),
+    )
+    return (
+        f"\\set step :step + 1\n\\set pairing {pairing}\n"
+        f"\\set request :pairing * {contestants} + {place}\n"
+        f"\\set mitra :pairing % {groups} * {contestants} + {place}\n{statement};\n"
+    )
 
 
 def _accept_statement(**values: str) -> str:

@@ -1,4 +1,7 @@
-"""Measures the time of a blast (2b.2), from the confirmation's commit until the last of 1,000 sockets gets a card.
+"""Measures how fast the cards of a blast reach 1,000 mitras (2b.2, 2b.10).
+
+A blast asks 500 mitras at the confirmation, and the next 500 three seconds later. The time of a card counts from the
+confirmation's commit or from the moment at which the second wave is due.
 
 Also measures how long PostgreSQL takes to ask a wave of 500 among 5,000 available mitras (2b.10).
 """
@@ -62,7 +65,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
         await people.customers(connection, 0, BLASTS)
         await people.mitras(connection, 0, MITRAS)
         await database.settle()
-        async with testbed.server(database) as server:
+        async with testbed.server(database) as server, testbed.worker(database):
             cards = Cards()
             mitras = await gather_in_batches(
                 Client.connect(server.address, "mitra", number, cards.arrived) for number in range(MITRAS)
@@ -75,17 +78,19 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
             for mitra in mitras:
                 mitra.abort()
             http.close()
-    counted = durations[1:]
+    first_seconds = [first for first, _ in durations[1:]]
+    second_seconds = [second for _, second in durations[1:]]
     first_waves, later_waves = await _measure_waves(testbed)
     return [
         Figure(
             "blast",
-            f"all {MITRAS:,} cards delivered, slowest of {len(counted)} blasts",
-            max(counted) * 1000,
+            f"a wave of {MAX_WAVE_MITRAS} cards delivered to {MITRAS:,} mitras, slowest of {2 * len(first_seconds)}",
+            max(*first_seconds, *second_seconds) * 1000,
             "ms",
             Target("figure", "at most", 500),
-            note=f"median {median(counted) * 1000:.0f} ms, first {durations[0] * 1000:.0f} ms; from `confirmed_at`, "
-            "shortly before the commit; 1 server process, all sockets in 1 Python process",
+            note=f"first wave: median {median(first_seconds) * 1000:.0f} ms from `confirmed_at`, shortly before the "
+            f"commit; second wave: median {median(second_seconds) * 1000:.0f} ms after it is due; 1 server process and "
+            "1 worker, all sockets in 1 Python process",
         ),
         Figure(
             "blast",
@@ -135,8 +140,11 @@ async def _measure_waves(testbed: Testbed) -> tuple[list[float], list[float]]:
     return first[WARM_UP_WAVES:], later[WARM_UP_WAVES:]
 
 
-async def _blast(http: Http, connection: Connection, cards: Cards, customer: int) -> float:
-    """Return the seconds from the confirmation to the last card."""
+async def _blast(http: Http, connection: Connection, cards: Cards, customer: int) -> tuple[float, float]:
+    """Return the seconds from the confirmation to the last card of the first wave, and the same of the second wave.
+
+    The second wave counts from the moment at which it is due.
+    """
     cards.reset()
     token = people.token("customer", customer)
     order = json.dumps({"offer_id": str(people.identifier(people.OFFER, 1))}).encode()
@@ -146,10 +154,12 @@ async def _blast(http: Http, connection: Connection, cards: Cards, customer: int
     confirmed_at: datetime = await connection.fetchval(
         "SELECT confirmed_at FROM payments WHERE id = $1::text::uuid", payment["id"]
     )
-    duration = max(cards.offered) - confirmed_at.timestamp()
+    arrived = sorted(cards.offered)
+    first = arrived[MAX_WAVE_MITRAS - 1] - confirmed_at.timestamp()
+    second = arrived[-1] - confirmed_at.timestamp() - WAVE_INTERVAL_SECONDS
     await _post(http, token, f"/api/client/pairings/{confirmation['pairing']['id']}/cancel")
     await cards.until_all("closed")
-    return duration
+    return first, second
 
 
 async def _post(http: Http, token: str, path: str, body: bytes = b"") -> dict[str, dict[str, str]]:

@@ -25,6 +25,7 @@ from bench.harness.records import (
     OPERATOR_EMAIL,
     OPERATOR_TOKEN,
     RARE_NAME,
+    REPORT,
     WHAT_IF,
     Records,
     year_of,
@@ -86,6 +87,7 @@ def values_of(records: Records, now: datetime) -> dict[str, tuple[str, ...]]:
         # Customer 0 has the most sessions.
         "customer_id": (str(people.identifier(people.CUSTOMER, 0)),),
         "mitra_id": (str(people.identifier(people.MITRA, 0)),),
+        "report_id": (str(people.identifier(REPORT, served)),),
         "what_if_id": (str(people.identifier(WHAT_IF, 1)),),
         "key": ("pairing_blast_timeout_seconds",),
         "q": (COMMON_NAME, RARE_NAME, "+6281000000077", str(payment), "nobody has this name"),

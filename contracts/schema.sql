@@ -346,6 +346,28 @@ ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_mitra_id_
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
+CREATE TABLE help_line_versions (
+    version integer NOT NULL,
+    items jsonb NOT NULL,
+    proposed_by uuid,
+    proposed_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    published_by uuid,
+    published_at timestamp with time zone,
+    CONSTRAINT help_line_versions_are_publishable CHECK (is_publishable_help(items)),
+    CONSTRAINT help_line_versions_are_published_by_somebody CHECK (
+CASE
+    WHEN (proposed_by IS NULL) THEN ((published_by IS NULL) AND (published_at IS NOT NULL))
+    ELSE ((published_by IS NULL) = (published_at IS NULL))
+END),
+    CONSTRAINT help_line_versions_need_two_admins CHECK ((published_by <> proposed_by))
+);
+ALTER TABLE help_line_versions ALTER COLUMN version ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE help_line_versions ADD CONSTRAINT help_line_versions_pkey PRIMARY KEY (version);
+CREATE TRIGGER help_line_versions_never_changed BEFORE DELETE OR UPDATE ON help_line_versions FOR EACH ROW EXECUTE FUNCTION keep_help_line_version();
+CREATE TRIGGER help_line_versions_never_emptied BEFORE TRUNCATE ON help_line_versions FOR EACH STATEMENT EXECUTE FUNCTION keep_help_line_version();
+ALTER TABLE help_line_versions ADD CONSTRAINT help_line_versions_proposed_by_fkey FOREIGN KEY (proposed_by) REFERENCES operators(id);
+ALTER TABLE help_line_versions ADD CONSTRAINT help_line_versions_published_by_fkey FOREIGN KEY (published_by) REFERENCES operators(id);
+
 CREATE TABLE hourly_counts (
     began_at timestamp with time zone NOT NULL,
     opened bigint NOT NULL,
@@ -505,6 +527,7 @@ CREATE TABLE notices (
 );
 ALTER TABLE notices ADD CONSTRAINT notices_pkey PRIMARY KEY (id);
 CREATE INDEX notices_by_person ON notices USING btree (user_id, role, id);
+CREATE INDEX notices_by_time ON notices USING btree (created_at);
 CREATE UNIQUE INDEX notices_once ON notices USING btree (report_id, role, kind) WHERE (report_id IS NOT NULL);
 CREATE INDEX notices_to_acknowledge ON notices USING btree (user_id, role) WHERE ((kind = 'warning'::text) AND (acknowledged_at IS NULL) AND (withdrawn_at IS NULL));
 ALTER TABLE notices ADD CONSTRAINT notices_report_id_fkey FOREIGN KEY (report_id) REFERENCES reports(id);
@@ -779,6 +802,44 @@ CREATE TRIGGER push_subscriptions_went AFTER DELETE ON push_subscriptions FOR EA
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_token_digest_fkey FOREIGN KEY (token_digest) REFERENCES access_tokens(digest) ON DELETE CASCADE;
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
+CREATE TABLE rating_sums (
+    mitra_id uuid NOT NULL,
+    begins_on date NOT NULL,
+    ends_on date NOT NULL,
+    helpful integer NOT NULL,
+    neutral integer NOT NULL,
+    uncomfortable integer NOT NULL,
+    customers integer NOT NULL,
+    written_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT rating_sums_begins_on_check CHECK ((EXTRACT(isodow FROM begins_on) = (1)::numeric)),
+    CONSTRAINT rating_sums_ends_on_check CHECK ((EXTRACT(isodow FROM ends_on) = (1)::numeric)),
+    CONSTRAINT rating_sums_helpful_check CHECK ((helpful >= 0)),
+    CONSTRAINT rating_sums_hide_single_ratings CHECK (((((helpful + neutral) + uncomfortable) >= 10) AND (customers >= 5))),
+    CONSTRAINT rating_sums_neutral_check CHECK ((neutral >= 0)),
+    CONSTRAINT rating_sums_of_a_period CHECK ((begins_on < ends_on)),
+    CONSTRAINT rating_sums_uncomfortable_check CHECK ((uncomfortable >= 0))
+);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_mitra_id_ends_on_key UNIQUE (mitra_id, ends_on);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_pkey PRIMARY KEY (mitra_id, begins_on);
+ALTER TABLE rating_sums ADD CONSTRAINT rating_sums_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+
+CREATE TABLE ratings (
+    session_id uuid NOT NULL,
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    session_ended_at timestamp with time zone NOT NULL,
+    answer text NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    rated_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT ratings_answer_check CHECK ((answer = ANY (ARRAY['helpful'::text, 'neutral'::text, 'uncomfortable'::text]))),
+    CONSTRAINT ratings_in_time CHECK ((rated_at < (session_ended_at + '7 days'::interval))),
+    CONSTRAINT ratings_tags_check CHECK (((cardinality(tags) <= 5) AND (tags <@ ARRAY['felt_heard'::text, 'kind'::text, 'useful'::text, 'slow'::text, 'distracted'::text, 'judged'::text, 'pushy'::text])))
+);
+ALTER TABLE ratings ADD CONSTRAINT ratings_pkey PRIMARY KEY (session_id);
+CREATE INDEX ratings_by_customer ON ratings USING btree (customer_id);
+CREATE INDEX ratings_by_mitra ON ratings USING btree (mitra_id, rated_at);
+ALTER TABLE ratings ADD CONSTRAINT ratings_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
 CREATE TABLE refunds (
     id uuid DEFAULT uuidv7() NOT NULL,
     payment_id uuid NOT NULL,
@@ -984,14 +1045,16 @@ CREATE TABLE sessions (
     mitra_away_since timestamp with time zone,
     mitra_back_at timestamp with time zone,
     delivery text,
+    leave_reason text,
     text_hidden_at timestamp with time zone,
     text_deleted_at timestamp with time zone,
     CONSTRAINT sessions_delivery CHECK (((delivery IS NULL) OR ((delivery = ANY (ARRAY['delivered'::text, 'cut_short'::text, 'mitra_away'::text, 'unanswered'::text])) AND (status = 'ended'::text) AND ((delivery = 'cut_short'::text) = (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))))),
     CONSTRAINT sessions_end_note_check CHECK (((char_length(end_note) >= 1) AND (char_length(end_note) <= 500))),
     CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['time_up'::text, 'customer_ended'::text, 'mitra_ended'::text, 'mitra_suspended'::text]))),
     CONSTRAINT sessions_ended CHECK (((status = 'ended'::text) = ((ended_at IS NOT NULL) AND (end_reason IS NOT NULL)))),
+    CONSTRAINT sessions_leave_reason CHECK (((leave_reason IS NULL) OR ((leave_reason = ANY (ARRAY['felt_unsafe'::text, 'customer_inappropriate'::text, 'emergency'::text, 'technical'::text, 'other'::text, 'not_given'::text])) AND (end_reason = ANY (ARRAY['customer_ended'::text, 'mitra_ended'::text])) AND (end_note IS NULL) AND ((leave_reason <> ALL (ARRAY['customer_inappropriate'::text, 'not_given'::text])) OR (end_reason = 'mitra_ended'::text))))),
     CONSTRAINT sessions_left_by_their_mitra CHECK (((delivery IS DISTINCT FROM 'mitra_away'::text) OR ((end_reason = 'customer_ended'::text) AND (mitra_away_since IS NOT NULL) AND (mitra_away_since <= (ended_at - '00:01:00'::interval))))),
-    CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL))),
+    CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL) OR (leave_reason IS NOT NULL))),
     CONSTRAINT sessions_not_with_oneself CHECK ((customer_id <> mitra_id)),
     CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text]))),
     CONSTRAINT sessions_text_of_a_running_chat CHECK (((status = 'ended'::text) OR ((text_hidden_at IS NULL) AND (text_deleted_at IS NULL))))
@@ -1324,6 +1387,8 @@ $$;
 
 CREATE FUNCTION count_mitra_hour(hour_began_at timestamp with time zone) RETURNS TABLE(mitra_id uuid, asked bigint, accepted bigint, rejected bigint, taken bigint, unanswered bigint, accept_seconds double precision)
     LANGUAGE sql STABLE
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
     AS $$
 SELECT requests.mitra_id, count(*), count(*) FILTER (WHERE requests.status = 'accepted'),
     count(*) FILTER (WHERE requests.status = 'rejected'),
@@ -1434,6 +1499,10 @@ CREATE FUNCTION forget_name_in_audit(of_mitra_id uuid) RETURNS void
    WHERE ((audit_entries.subject_id = (forget_name_in_audit.of_mitra_id)::text) AND (audit_entries.subject = 'mitra'::text) AND (audit_entries.action = ANY (ARRAY['mitra_invited'::text, 'mitra_renamed'::text])) AND ((audit_entries.old_value <> '(deleted)'::text) OR (audit_entries.new_value <> '(deleted)'::text)));
 END;
 
+CREATE FUNCTION is_publishable_help(items jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((jsonb_typeof(items) = 'array'::text) AND (SELECT ((count(*) <= 30) AND (count(DISTINCT (listed.item ->> 'id'::text)) = count(*)) AND (count(*) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'step'::text)) >= 1) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) > 0))) >= 3) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) = 0))) = 0) AND (count(DISTINCT lower((listed.item ->> 'provider'::text))) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'line'::text)) >= 2)) FROM jsonb_array_elements(is_publishable_help.items) listed(item)));
+
 CREATE FUNCTION keep_an_active_admin() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1447,6 +1516,19 @@ BEGIN
             USING ERRCODE = 'check_violation', CONSTRAINT = 'operators_keep_an_active_admin';
     END IF;
     RETURN NEW;
+END $$;
+
+CREATE FUNCTION keep_help_line_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.published_at IS NULL AND NEW.published_at IS NOT NULL
+        AND (OLD.version, OLD.items, OLD.proposed_by, OLD.proposed_at)
+            IS NOT DISTINCT FROM (NEW.version, NEW.items, NEW.proposed_by, NEW.proposed_at) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a version of the help lines is only published once, and never changed'
+        USING ERRCODE = 'restrict_violation';
 END $$;
 
 CREATE FUNCTION match_to_push() RETURNS trigger

@@ -12,10 +12,12 @@ from typing import Final
 from bench.harness import people
 from bench.harness.testbed import Connection
 from curhat.control_center.dashboard import queries as dashboard
+from curhat.control_center.records import queries
 
 OPERATOR: Final = 20
 CASE: Final = 21
 WHAT_IF: Final = 22
+REPORT: Final = 23
 OPERATOR_EMAIL: Final = "operator@example.id"
 OPERATOR_TOKEN: Final = "bench-operator-" + "0123456789abcdef" * 2
 # A search for the beginning of a name finds 1 customer in 20, or 1 customer.
@@ -172,6 +174,18 @@ _TABLES: Final = (
         bench_id(CASE WHEN slot < 28 THEN 3 ELSE 21 END, n)::text, 'refund', at
     FROM payment WHERE slot IN (1, 2, 3, 4, 28, 29)
     """,
+    """
+    INSERT INTO reports (id, session_id, customer_id, mitra_id, reporter, reason, created_at, urgency, due_at, status,
+        decision, decision_note, decided_by, decided_at, closed_at)
+    SELECT bench_id(23, n), bench_id(6, n), bench_id(1, customer), bench_id(2, mitra), 'customer', 'insult', at, 1,
+        at + interval '1 day', CASE WHEN is_open_case THEN 'open' ELSE 'decided' END, decided.decision,
+        decided.decision_note, decided.decided_by, decided.decided_at, decided.decided_at
+    FROM payment
+    LEFT JOIN LATERAL (
+        SELECT 'no_action' AS decision, 'tidak ada' AS decision_note, bench_id(20, 1) AS decided_by, at AS decided_at
+    ) AS decided ON NOT is_open_case
+    WHERE slot = 4
+    """,
 )
 
 
@@ -211,8 +225,9 @@ async def year_of(connection: Connection, sessions: int) -> Records:
         await connection.execute(statement.replace("$1", str(number)))
     await connection.execute("RESET session_replication_role")
     await connection.execute("DROP TABLE payment")
-    # The worker stores the counts of past hours for the charts.
+    # The worker stores the counts of past hours for the charts, and how mitras answered in past hours.
     await dashboard.keep_hourly_counts(connection, days=30, max_hours=24 * 31)
+    await queries.keep_mitra_hours(connection, days=31, max_hours=24 * 31)
     return records
 
 

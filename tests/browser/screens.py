@@ -882,11 +882,148 @@ async def not_online(system: System) -> AsyncIterator[Show]:
         yield show
 
 
+async def warn(system: System, customer: Person) -> None:
+    """Give this customer a warning about insults, as after a decision about a mitra's report."""
+    operator_id, _ = await operator(system)
+    await system.database.execute(WARNING, customer.id, operator_id)
+
+
+WARNING = """
+WITH decided AS (
+    INSERT INTO reports (session_id, customer_id, mitra_id, reporter, reason, urgency, due_at, status, decision,
+        decision_note, decided_by, decided_at, closed_at)
+    SELECT sessions.id, customer_id, mitra_id, 'mitra', 'insult', 1, curhat_now(), 'decided', 'warn', 'Kasar.', $2,
+        curhat_now(), curhat_now()
+    FROM sessions WHERE customer_id = $1 LIMIT 1
+    RETURNING id
+)
+INSERT INTO notices (role, user_id, kind, report_id) SELECT 'customer', $1, 'warning', id FROM decided
+"""
+
+
+@screen("58-report")
+async def report(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/chat", ".mark.sent")(**options)
+            await page.locator(".theirs").last.click()
+            await page.locator(".do button").last.click()
+            await page.locator("input[value=danger]").check()
+            await expect(page.locator("dialog textarea")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("59-report-received")
+async def report_received(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+
+        async def show(**options: Any) -> Page:
+            customer = await system.customer()
+            session = await system.chat(customer, mitra, socket)
+            await talk(system, customer, mitra, session["id"])
+            json_of(await customer.post(f"/sessions/{session['id']}/end"))
+            path = f"/app/history/{session['id']}"
+            page = await page_opener(system, customer, path, ".bubble")(**options)
+            await page.locator("header button").last.click()
+            await page.locator("dialog li button").first.click()
+            await page.locator("input[value=contact]").check()
+            await page.locator("dialog button[type=submit]").click()
+            await expect(page.locator("dialog .said")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("74-notices")
+async def notices(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
+        json_of(await customer.post(f"/sessions/{session['id']}/end"))
+        json_of(await customer.post(f"/sessions/{session['id']}/report", {"reason": "money"}))
+        await warn(system, customer)
+        yield page_opener(system, customer, "/app/notices", "main li")
+
+
+@screen("75-notices-appeal")
+async def notices_appeal(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.past_chat(customer, mitra, socket)
+        await warn(system, customer)
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/notices", "article")(**options)
+            await page.locator("article button").last.click()
+            await expect(page.locator("article textarea")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("76-notices-empty")
+async def notices_empty(system: System) -> AsyncIterator[Show]:
+    yield page_opener(system, await system.customer(), "/app/notices", "main p")
+
+
+@screen("18-home-notice")
+async def home_notice(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.past_chat(customer, mitra, socket)
+        await warn(system, customer)
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/", "article")(**options)
+            await page.locator("header button").first.click()
+            await expect(page.locator(".notices")).to_be_visible()
+            return page
+
+        yield show
+
+
 @screen("70-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
     customer = await system.customer()
     await sign_in_elsewhere(system, customer)
     yield page_opener(system, customer, "/app/profile", "li .out >> nth=1")
+
+
+@screen("90-delete-account")
+async def delete_account(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/profile", "main")(**options)
+        await page.get_by_role("button", name=re.compile("Hapus akun|Delete account")).click()
+        await expect(page.get_by_role("dialog").get_by_role("button")).to_have_count(2)
+        return page
+
+    yield show
+
+
+@screen("91-delete-account-code")
+async def delete_account_code(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+    phone = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", customer.id)
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/profile", "main")(**options)
+        await page.get_by_role("button", name=re.compile("Hapus akun|Delete account")).click()
+        await page.get_by_role("button", name=re.compile("Lanjut|Go on")).click()
+        await page.get_by_role("dialog").get_by_role("textbox").fill(phone)
+        await page.get_by_role("dialog").get_by_role("textbox").press("Enter")
+        await expect(page.get_by_role("button", name=re.compile("Hapus akun saya|Delete my"))).to_be_visible()
+        return page
+
+    yield show
 
 
 @screen("72-profile-notifications-on")

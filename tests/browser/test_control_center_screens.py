@@ -17,6 +17,7 @@ from tests.browser.operators import DESKTOP_SCREEN, WIDE_SCREEN, case, chat, ope
 from tests.browser.past_month import past_month
 from tests.browser.system import Language, System, Theme, json_of, wait_until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
+from tests.support.server import Person
 from tests.support.signed_in import OPERATOR_PASSWORD
 
 # The last day is closed, and the books differ about one payment.
@@ -69,6 +70,23 @@ WHERE review_cases.payment_id = refused.payment_id
 """
 
 
+# Two more reports: a colleague wants to suspend the mitra for good, and a customer appeals against a warning.
+REPORTS = """
+INSERT INTO reports (session_id, customer_id, mitra_id, reporter, reason, note, urgency, due_at, status, decision,
+    decision_note, decided_by, decided_at, closed_at, appeal_text, appealed_at)
+SELECT id, customer_id, mitra_id, 'customer', 'threat', 'Dia mengancam.', 0, curhat_now() + interval '9 minutes',
+    'awaiting_approval', 'suspend', 'Ancamannya jelas.', $2::uuid, curhat_now(), NULL::timestamptz, NULL,
+    NULL::timestamptz
+FROM sessions WHERE id = $1
+UNION ALL (
+    SELECT id, customer_id, mitra_id, 'mitra', 'insult', NULL, 1, curhat_now() + interval '3 days', 'appealed', 'warn',
+        'Kasar.', $2::uuid, curhat_now(), curhat_now(), 'Itu bercanda.', curhat_now()
+    FROM sessions WHERE id <> $1 ORDER BY id LIMIT 1
+)
+RETURNING id
+"""
+
+
 @dataclass(frozen=True)
 class Records:
     """The operator who decided the cases, and the paths of the screens."""
@@ -84,7 +102,7 @@ async def _decide(system: System, case_id: UUID, operator_id: UUID, note: str = 
     )
 
 
-async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Records:
+async def _make_records(system: System, session_id: str, mitra: Person) -> Records:
     """Create cases in each state, with their refunds and with audit entries."""
     operator_id, _ = await operator(system)
     colleague_id, _ = await operator(system, "reviewer")
@@ -120,6 +138,16 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
     row = json_of(await admin.get("/configuration"))["items"][0]
     change = {"value": 90, "expected_updated_at": row["updated_at"]}
     json_of(await admin.put(f"/configuration/{row['key']}", change))
+    messages = json_of(await mitra.get(f"/sessions/{session_id}/messages"))["items"]
+    marked = {"reason": "danger", "note": "Dia sendirian.", "message_ids": [messages[0]["id"]]}
+    report = json_of(await mitra.post(f"/sessions/{session_id}/report", marked))
+    concern = json_of(await mitra.post(f"/sessions/{session_id}/concern", {"level": "danger_now"}))
+    await system.database.execute(
+        "UPDATE reports SET due_at = curhat_now() - interval '5 minutes' WHERE id = $1", UUID(concern["id"])
+    )
+    awaiting, appealed = [
+        row["id"] for row in await system.database.fetch(REPORTS, UUID(session_id), colleague_id)
+    ]
     json_of(await admin.post(f"/sessions/{session_id}/transcript", {"reason": "Keluhan pelanggan"}))
     exported = await admin.get("/review-cases", format="csv", status="open", tag="customer_cancelled")
     assert exported.is_success
@@ -141,6 +169,11 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
         "case-awaiting": f"/cases/{cases['awaiting']}",
         "case-refused": f"/cases/{cases['refused']}",
         "case-again": f"/cases/{cases['again']}",
+        "reports": "/reports",
+        "report": f"/reports/{report['id']}",
+        "report-concern": f"/reports/{concern['id']}",
+        "report-awaiting": f"/reports/{awaiting}",
+        "report-appealed": f"/reports/{appealed}",
         "failures": "/failures",
         "payments": "/payments",
         "payment": f"/payments/{payment_id}",
@@ -149,7 +182,7 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
         "customers": "/customers",
         "customer": f"/customers/{payments[cases['open']]['customer_id']}",
         "mitras": "/mitras",
-        "mitra": f"/mitras/{mitra_id}",
+        "mitra": f"/mitras/{mitra.id}",
         "mitra-answers": "/mitras/answers",
         "team": "/team",
         "mitra-suspended": f"/mitras/{suspended_id}",
@@ -208,6 +241,21 @@ async def _decision(page: Page) -> None:
 async def _asked(page: Page) -> None:
     """Press the screen's last button. The button opens the only dialog."""
     await page.locator("section button, form .danger, form button.secondary").last.click()
+
+
+async def _report_decision(page: Page) -> None:
+    await page.locator("input[value=suspend]").check()
+    await page.locator("form textarea").fill("Jelas melanggar.")
+    await page.locator("form button[type=submit]").click()
+
+
+async def _report_appeal(page: Page) -> None:
+    await page.locator("form textarea").fill("Sudah benar.")
+    await page.locator("form button[type=submit]").click()
+
+
+async def _report_approval(page: Page) -> None:
+    await page.locator("section .danger").click()
 
 
 async def _configuration(page: Page) -> None:
@@ -284,6 +332,10 @@ STEPS = {
     "cases": {"cases-all": _all_cases, "cases-bulk": _bulk},
     "case": {"case-decision": _decision},
     "case-awaiting": {"case-approval": _asked},
+    "report": {"report-decision": _report_decision, "report-phone": _reason},
+    "report-awaiting": {"report-approval": _report_approval},
+    "report-appealed": {"report-appeal": _report_appeal},
+    "customer": {"customer-suspension": _report_approval},
     "case-refused": {"case-retry": _asked},
     "configuration": {"configuration-history": _history, "configuration-change": _configuration},
     "payments": {"payments-keys": _keys},
@@ -352,7 +404,7 @@ async def _walk(system: System, records: Records, language: Language) -> AsyncIt
 async def test_every_screen_and_dialog_of_the_control_center_is_accessible(system: System) -> None:
     problems = []
     async with chat(system) as (mitra, session):
-        records = await _make_records(system, session["id"], mitra.id)
+        records = await _make_records(system, session["id"], mitra)
         for language, looks in COMBINATIONS.items():
             async for name, page in _walk(system, records, language):
                 words = QUOTED.sub("", await page.evaluate("document.body.innerText"))

@@ -17,6 +17,7 @@ from tests.browser.mitras import (
     past_chat,
     send_message,
 )
+from tests.browser.operators import operator
 from tests.browser.pushed import BLOCKED
 from tests.browser.screens import (
     CONVERSATION,
@@ -347,6 +348,19 @@ async def read_again(system: System) -> AsyncIterator[Show]:
         yield page_opener(system, mitra, f"/mitra/history/{session['id']}", ".bubble")
 
 
+@screen("60-delete-account")
+async def delete_account(system: System) -> AsyncIterator[Show]:
+    mitra = await new_mitra(system)
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, mitra, "/mitra/profile", "main")(**options)
+        await page.get_by_role("button", name=re.compile("Hapus akun|Delete account")).click()
+        await expect(page.get_by_role("dialog").get_by_role("button")).to_have_count(2)
+        return page
+
+    yield show
+
+
 @screen("33-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
     mitra = await new_mitra(system)
@@ -422,6 +436,67 @@ async def tools(system: System) -> AsyncIterator[Show]:
             return page
 
         yield show
+
+
+@screen("27-concern")
+async def concern(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await accept_blast(system, customer, mitra)
+        await talk(system, customer, mitra, session)
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, mitra, f"/mitra/chat/{session['id']}", ".bubble")(**options)
+            await page.locator(".concern").click()
+            await expect(page.locator("main ol")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("28-concern-told")
+async def concern_told(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await accept_blast(system, customer, mitra)
+        await talk(system, customer, mitra, session)
+
+        async def show(**options: Any) -> Page:
+            path = f"/mitra/chat/{session['id']}/concern"
+            page = await page_opener(system, mitra, path, "main ol")(**options)
+            await page.locator("section .choice button").last.click()
+            await page.locator("section .secondary").click()
+            await expect(page.locator(".told")).to_have_count(2)
+            return page
+
+        yield show
+
+
+@screen("44-suspended-with-a-notice")
+async def suspended_with_a_notice(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        await past_chat(system, customer, mitra)
+    operator_id, _ = await operator(system)
+    await system.database.execute(SUSPENSION, mitra.id, operator_id)
+    yield page_opener(system, mitra, "/mitra/", "article")
+
+
+SUSPENSION = """
+WITH decided AS (
+    INSERT INTO reports (session_id, customer_id, mitra_id, reporter, reason, urgency, due_at, status, decision,
+        decision_note, suspend_until, decided_by, decided_at, closed_at)
+    SELECT sessions.id, customer_id, mitra_id, 'customer', 'contact', 1, curhat_now(), 'decided', 'suspend',
+        'Minta nomor.', curhat_now() + interval '7 days', $2, curhat_now(), curhat_now()
+    FROM sessions WHERE mitra_id = $1 LIMIT 1
+    RETURNING id, suspend_until
+), suspended AS (
+    UPDATE mitras SET suspended_at = curhat_now(), suspended_until = decided.suspend_until FROM decided
+    WHERE mitras.id = $1
+)
+INSERT INTO notices (role, user_id, kind, report_id, suspended_until)
+SELECT 'mitra', $1, 'suspension', id, suspend_until FROM decided
+"""
 
 
 @screen("38-take-a-break")

@@ -445,6 +445,38 @@ async def test_a_decided_case_opens_again_by_hand_although_the_clock_stands_stil
     assert await _broken(server) == []
 
 
+@pytest.mark.rule("X.8", "X.12")
+@pytest.mark.invariant(15)
+async def test_a_decision_during_a_session_does_not_cover_a_mitra_who_leaves_later(
+    server: RunningServer,
+) -> None:
+    reviewer = await server.operator("reviewer")
+    async with server.available_mitra() as mitra:
+        chat = await server.chat((await server.customer()).id, mitra.id)
+        opened = (await _complain(reviewer, chat.payment_id)).json()
+        await _decide(reviewer, opened, amount_rp=5_000)
+        await mitra.post(f"/sessions/{chat.id}/end", {"reason": "listrik padam"})
+    case = await _case(server, reviewer, chat.payment_id)
+    assert (case["status"], case["reason"], case["refundable_rp"]) == ("open", "cut_short", 15_000)
+    assert [each["decision"] for each in case["earlier_decisions"]] == ["refund"]
+    assert await _broken(server) == []
+
+
+@pytest.mark.rule("X.9", "X.12")
+async def test_a_session_that_is_served_leaves_the_decision_of_its_case_as_it_is(
+    server: RunningServer,
+) -> None:
+    reviewer = await server.operator("reviewer")
+    async with server.available_mitra() as mitra:
+        chat = await server.chat((await server.customer()).id, mitra.id)
+        for person in (mitra, await server.person("customer", chat.customer.user_id)):
+            await person.post(f"/sessions/{chat.id}/messages", {"client_message_id": "1", "text": "halo"})
+        opened = (await _complain(reviewer, chat.payment_id)).json()
+        await _decide(reviewer, opened, decision="no_refund")
+        await (await server.person("customer", chat.customer.user_id)).post(f"/sessions/{chat.id}/end")
+    assert (await _case(server, reviewer, chat.payment_id))["status"] == "decided"
+
+
 @pytest.mark.rule("X.12")
 async def test_no_case_opens_by_hand_where_nothing_was_taken_or_a_search_runs(server: RunningServer) -> None:
     reviewer, viewer = await server.operator("reviewer"), await server.operator("viewer")

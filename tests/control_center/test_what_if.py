@@ -140,6 +140,8 @@ async def test_a_cancelled_what_if_ends_its_process_and_lets_the_next_one_run(
     async with asyncio.timeout(10):
         assert await running
     assert problem(await reviewer.delete(f"/what-if/{what_if_id}")) == (409, "what_if_finished")
+    cancelled = (await reviewer.get("/audit", action="what_if_cancelled")).json()["items"]
+    assert [entry["subject_id"] for entry in cancelled] == [str(what_if_id)]
     states = [(one["id"], one["status"]) for one in (await reviewer.get("/what-if")).json()["items"]]
     assert states == [(str(waiting_id), "waiting"), (str(what_if_id), "cancelled")]
 

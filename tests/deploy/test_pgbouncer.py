@@ -19,7 +19,7 @@ import valkey.asyncio
 
 from curhat.app.cli import doctor
 from curhat.dev.embedded import EmbeddedServers
-from curhat.kit.database import Database, session_settings
+from curhat.kit.database import DATABASE_AWAY, Database, is_away, session_settings
 from curhat.kit.migrations import migrate
 from curhat.kit.roles import NamedLogin, grant_to_serving_role, make_roles, prepare_database
 from tests.deploy import last_runs
@@ -196,8 +196,9 @@ async def test_a_process_that_stops_in_a_transaction_holds_its_locks_for_five_se
     async with other.transaction() as waiting:
         await waiting.execute(lock)
     assert 4 < time.monotonic() - began < 5.5
-    with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
+    with pytest.raises(DATABASE_AWAY) as closed:
         await stopped.execute("SELECT 1")
+    assert is_away(closed.value)
     stopped.terminate()
     await other.close()
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from importlib.resources import files
@@ -38,10 +39,16 @@ def needs(tool: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(shutil.which(tool) is None, reason=f"{tool} is not installed")
 
 
-def run(*command: str | Path, **environ: str) -> str:
-    """Run a tool. Return what it printed. Fail the test if the tool fails."""
+def run(*command: str | Path, user: str | None = None, **environ: str) -> str:
+    """Run a tool, as `user` if it is given. Return what the tool printed. Fail the test if the tool fails."""
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **environ}, timeout=60
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environ},
+        timeout=60,
+        user=user,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -122,17 +129,32 @@ def test_pgbouncer_accepts_the_file(tmp_path: Path) -> None:
     assert "process up" in log.read_text()
 
 
+@pytest.fixture
+def account() -> str | None:
+    """The user who runs a tool that refuses to run as root. None: the user of this test."""
+    return "nobody" if os.geteuid() == 0 else None
+
+
+@pytest.fixture
+def folder(account: str | None) -> Iterator[Path]:
+    """A new folder of `account`. Only root can read the folders of pytest."""
+    with tempfile.TemporaryDirectory() as path:
+        if account is not None:
+            shutil.chown(path, account)
+        yield Path(path)
+
+
 @needs("pgbackrest")
-def test_pgbackrest_accepts_the_file(tmp_path: Path) -> None:
+def test_pgbackrest_accepts_the_file(folder: Path, account: str | None) -> None:
     text = (DEPLOY / "pgbackrest" / "pgbackrest.conf").read_text()
     # The repository is a folder in this test, so no bucket is needed.
-    text = text.replace("repo1-type=s3", "repo1-type=posix").replace("/curhat\n", f"{tmp_path}\n", 1)
+    text = text.replace("repo1-type=s3", "repo1-type=posix").replace("/curhat\n", f"{folder}\n", 1)
     text = re.sub(r"^repo1-s3.*\n", "", text, flags=re.MULTILINE)
-    text = text.replace("/var/spool/pgbackrest", str(tmp_path))
-    text = text.replace("[curhat]", f"repo1-cipher-pass=secret\nlog-path={tmp_path}\n[curhat]")
-    file = tmp_path / "pgbackrest.conf"
+    text = text.replace("/var/spool/pgbackrest", str(folder))
+    text = text.replace("[curhat]", f"repo1-cipher-pass=secret\nlog-path={folder}\n[curhat]")
+    file = folder / "pgbackrest.conf"
     file.write_text(text)
-    printed = run("pgbackrest", f"--config={file}", "--stanza=curhat", "info")
+    printed = run("pgbackrest", f"--config={file}", "--stanza=curhat", "info", user=account)
     # There is no backup yet. The tool reports a wrong option or value as a warning or an error.
     assert printed == "stanza: curhat\n    status: error (missing stanza path)\n"
 

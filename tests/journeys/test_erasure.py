@@ -11,14 +11,17 @@ from uuid import UUID
 import pytest
 import valkey.asyncio
 
+from curhat.accounts import service as accounts
 from curhat.app import invariants
 from curhat.deadlines import loop as deadline_loop
 from curhat.dev.embedded import EmbeddedServers
+from curhat.kit import pause_points
 from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
 from curhat.kit.settings import Settings
 from curhat.notifications.port import BrowserAddress
 from curhat.notifications.service import subscribe
+from curhat.privacy.erasure import queries
 from curhat.privacy.erasure import service as erasure
 from curhat.safety.blocks import service as blocks
 from tests.support.chats import Chat
@@ -100,7 +103,8 @@ async def sums(database: Database) -> dict[str, int]:
     """Return the sums of money, and the number of rows that accounting keeps."""
     row = await database.fetchrow(
         """
-        SELECT (SELECT sum(amount_rp) FROM payments) AS payments, (SELECT sum(amount_rp) FROM charge_attempts) AS charges,
+        SELECT (SELECT sum(amount_rp) FROM payments) AS payments,
+            (SELECT sum(amount_rp) FROM charge_attempts) AS charges,
             (SELECT coalesce(sum(amount_rp), 0) FROM refunds) AS refunds, (SELECT count(*) FROM sessions) AS sessions,
             (SELECT count(*) FROM pairings) AS pairings, (SELECT count(*) FROM requests) AS requests,
             (SELECT count(*) FROM review_cases) AS cases, (SELECT count(*) FROM status_changes) AS changes
@@ -117,7 +121,7 @@ async def broken_invariants(database: Database) -> set[str]:
 
 
 def needle() -> str:
-    return f"jarum{secrets.token_hex(8)}"
+    return "jarum" + "".join(secrets.choice("abcdefghij") for _ in range(16))
 
 
 class Scene:
@@ -181,6 +185,13 @@ async def make_scene(
         assert reported.status_code == 201, reported.text
     ended = await mitra.post(f"{path}/end", {"reason": f"lelah {mitra_needle}"})
     assert ended.status_code in (200, 201), ended.text
+    await database.execute(
+        "INSERT INTO ratings (session_id, customer_id, mitra_id, session_ended_at, answer) "
+        "VALUES ($1, $2, $3, curhat_now(), 'neutral')",
+        chat.id,
+        customer.id,
+        mitra.id,
+    )
     return Scene(server, customer, mitra, chat)
 
 
@@ -229,6 +240,7 @@ async def test_after_an_erasure_no_column_of_any_table_holds_a_needle_of_the_per
     await run_worker(server)
     assert await occurrences(database, planted) == {}
     assert (await occurrences(database, phone) == {}) == (who != "dual")
+    assert await database.fetchval("SELECT count(*) FROM ratings") == (1 if who == "mitra" else 0)
     assert await database.fetchval("SELECT erased_at IS NOT NULL FROM erasures") is True
     assert [json.loads(line)["user_id"] for line in erasures_file.read_text().splitlines()] == [
         str(person.id)
@@ -346,7 +358,7 @@ async def test_the_same_phone_coming_back_is_a_new_account_that_inherits_the_tri
     # The mitra's list shows only the block of the session that the mitra knows.
     async with database.transaction() as tx:
         shown = await blocks.blocks_of(tx, chat.mitra)
-    assert [block.session_id for block in shown] == [chat.id]
+    assert [block.session_id for block in shown.items] == [chat.id]
 
 
 @pytest.mark.rule("P.4")
@@ -375,8 +387,6 @@ async def test_what_a_phone_keeps_is_forgotten_after_twelve_months(
     customer = await server.customer()
     await server.database.execute("UPDATE customers SET trial_used_before = true WHERE id = $1", customer.id)
     assert (await delete_me(server, customer)).status_code == 204
-    from curhat.accounts import service as accounts
-
     for days, kept in ((364, 1), (2, 0)):
         await clock.advance(days * 86_400)
         async with server.database.transaction() as tx:
@@ -443,38 +453,32 @@ async def test_an_erasure_goes_on_after_a_crash_between_any_two_rooms(
 ) -> None:
     await clock.set()
     database = server.database
-    rooms = list(erasure.ROOMS)
-    people = []
-    for _ in rooms:
-        planted = needle()
-        scene = await make_scene(server, planted, needle())
-        people.append((planted, scene))
+    planted = needle()
+    scene = await make_scene(server, planted, needle())
     await decide_reports(database)
-    for _, scene in people:
-        assert (await delete_me(server, scene.customer)).status_code == 204
+    assert (await delete_me(server, scene.customer)).status_code == 204
     await clock.advance(DAYS_90 + HOURS_72)
 
     async def die() -> None:
         raise Killed
 
-    rows = await database.fetch("SELECT id, user_id FROM erasures")
-    erasure_ids = {row["user_id"]: row["id"] for row in rows}
-    for room, (_, scene) in zip(rooms, people, strict=True):
+    async with database.transaction() as tx:
+        row = await tx.fetchrow("SELECT id FROM erasures")
+        assert row is not None
+        locked = await queries.lock_erasure(tx, id=row["id"])
+    assert locked is not None
+    for room in erasure.ROOMS:
+        # The next try begins with the first room again, and dies one room later.
         set_pause_point(f"erasure.after_{room}", die)
-        async with database.transaction() as tx:
-            locked = await erasure.queries.lock_erasure(tx, id=erasure_ids[scene.customer.id])
-        assert locked is not None
         with pytest.raises(Killed):
             await erasure.erase_rooms(database, locked)
-    from curhat.kit import pause_points
-
-    pause_points._handlers.clear()
+        pause_points._handlers.clear()
+        assert await database.fetchval("SELECT erased_at FROM erasures") is None
     await run_worker(server)
     await clock.advance(2 * erasure.RETRY_SECONDS)
     await run_worker(server)
-    for planted, _ in people:
-        assert await occurrences(database, planted) == {}
-    assert await database.fetchval("SELECT bool_and(erased_at IS NOT NULL) FROM erasures") is True
+    assert await occurrences(database, planted) == {}
+    assert await database.fetchval("SELECT erased_at IS NOT NULL FROM erasures") is True
 
 
 @pytest.mark.rule("P.5")
@@ -495,7 +499,8 @@ async def test_a_restored_database_gets_the_erasures_of_the_list_again(
     for deleted in (1, 0):
         assert await erasure.replay(server.database, settings.secret_key, erasures_file) == (deleted, 2)
     assert await occurrences(server.database, planted) == {}
-    assert (await scene.customer.get("/me")).status_code == 401
+    tokens = "SELECT count(*) FROM access_tokens WHERE user_id = $1"
+    assert await server.database.fetchval(tokens, scene.customer.id) == 0
 
 
 @pytest.mark.rule("P.5")

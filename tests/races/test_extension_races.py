@@ -7,7 +7,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from curhat.journeys import charging, mitras
+from curhat.journeys import charging, leaving, mitras
+from curhat.journeys.schemas import LeaveByCustomer
 from curhat.kit.database import Database, Transaction
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
@@ -109,6 +110,14 @@ class Scenario(msgspec.Struct):
         return command(
             self.database,
             lambda tx: sessions.end_by_customer(tx, self.chat.customer.user_id, self.chat.id),
+            held_at=held_at,
+        )
+
+    def leaves(self, *, held_at: str | None = None) -> Side:
+        customer_id, session_id = self.chat.customer.user_id, self.chat.id
+        return command(
+            self.database,
+            lambda tx: leaving.leave_as_customer(tx, customer_id, session_id, LeaveByCustomer(block=True)),
             held_at=held_at,
         )
 
@@ -676,3 +685,70 @@ async def test_a_race_between_a_query_and_an_answer_of_the_gateway_approves_the_
         assert await race(scenario.database, answers, question, waits=False) == ("done", "nothing")
     assert (await scenario.look(asked), await scenario.money(asked)) == (("approved", "mitra"), CHARGED)
     assert await scenario.minutes() == MINUTES + ADDED_MINUTES
+
+
+# Leaving (T.5) -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("T.5", "5.7")
+@pytest.mark.invariant(5, 6, 7)
+@pytest.mark.parametrize("leave_first", [True, False])
+async def test_a_race_between_a_leave_and_the_silence_of_the_mitra_charges_nobody_who_has_left(
+    scenario: Scenario, leave_first: bool
+) -> None:
+    asked = await scenario.ask()
+    await scenario.clock.advance(WINDOW_SECONDS)
+    worker = scenario.worker()
+    times_out = worker.fires(extension.EXTENSION_WINDOW)
+    if leave_first:
+        leaves = scenario.leaves(held_at="session_end.written")
+        assert await race(scenario.database, leaves, times_out) == ("done", "fired")
+        assert await scenario.look(asked) == ("rejected", "session_ended")
+        assert (await scenario.money(asked), worker.follow_ups) == (NOT_CHARGED, [])
+    else:
+        assert await race(scenario.database, times_out, scenario.leaves()) == ("fired", "done")
+        assert await scenario.look(asked) == ("charge_failed", "timeout")
+        await worker.follow_ups[0]()
+        assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert not await scenario.runs()
+
+
+@pytest.mark.rule("T.5", "5.7")
+@pytest.mark.invariant(6, 7)
+@pytest.mark.parametrize("leave_first", [True, False])
+async def test_a_race_between_a_leave_and_the_approval_of_the_mitra_charges_nobody_who_has_left(
+    scenario: Scenario, leave_first: bool
+) -> None:
+    asked = await scenario.ask()
+    approves = scenario.approves(asked)
+    if leave_first:
+        leaves = scenario.leaves(held_at="session_end.written")
+        assert await race(scenario.database, leaves, approves) == ("done", "extension_decided")
+        assert await scenario.look(asked) == ("rejected", "session_ended")
+        assert await scenario.money(asked) == NOT_CHARGED
+    else:
+        assert await race(scenario.database, approves, scenario.leaves()) == ("done", "done")
+        assert await scenario.look(asked) == ("charge_failed", "mitra")
+        await run_concurrently(scenario.answers(scenario.charges[0].key, APPROVED))
+        assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert not await scenario.runs()
+
+
+@pytest.mark.rule("T.5", "5.7")
+@pytest.mark.invariant(5, 6)
+@pytest.mark.parametrize("leave_first", [True, False])
+async def test_a_race_between_a_leave_and_the_answer_of_the_gateway_has_one_outcome(
+    scenario: Scenario, leave_first: bool
+) -> None:
+    asked, key = await scenario.charging()
+    answers = scenario.answers(key, APPROVED)
+    if leave_first:
+        leaves = scenario.leaves(held_at="session_end.written")
+        assert await race(scenario.database, leaves, answers) == ("done", "done")
+        assert await scenario.look(asked) == ("charge_failed", "mitra")
+        assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    else:
+        assert await race(scenario.database, answers, scenario.leaves()) == ("done", "done")
+        assert await scenario.look(asked) == ("approved", "mitra")
+        assert await scenario.money(asked) == CHARGED
+    assert not await scenario.runs()

@@ -14,6 +14,7 @@ import msgspec
 
 from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
+from curhat.content.help_lines import service as help_lines
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.reports import service as report_decisions
 from curhat.control_center.reports.schemas import ReportVerdict
@@ -27,7 +28,9 @@ from curhat.safety.reports import service as reports
 from curhat.safety.reports.schemas import NewReport
 from curhat.safety.reports.states import ReportDecision, ReportReason
 from curhat.sessions import extension
+from curhat.sessions import service as sessions
 from tests.support.cases import make_failed_search
+from tests.support.fresh_code import fresh_code
 from tests.support.push import Browser
 from tests.support.server import Person
 from tests.support.signed_in import OPERATOR_PASSWORD, RunningServer
@@ -51,6 +54,11 @@ class Operation(msgspec.Struct, frozen=True):
     def needs_key(self) -> bool:
         """Return whether the Idempotency-Key is required."""
         return any(parameter["name"] == "Idempotency-Key" for parameter in self.parameters)
+
+    @property
+    def needs_fresh_code(self) -> bool:
+        """Return whether the operation needs a fresh one-time code."""
+        return any(parameter["name"] == "X-Fresh-Code" for parameter in self.parameters)
 
     @property
     def is_for_development(self) -> bool:
@@ -108,6 +116,7 @@ class Call(msgspec.Struct, frozen=True):
     ids: dict[str, UUID | str] = {}
     query: dict[str, str] = {}
     body: Body | None = None
+    headers: dict[str, str] = {}
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -144,7 +153,8 @@ async def send(
         content = msgspec.json.encode(call.body)
     path = operation.path.format(**call.ids)
     # A browser can send a header in Latin-1, so a header can contain any character up to U+00FF.
-    written = [(name.encode(), value.encode("latin-1")) for name, value in (sent | (headers or {})).items()]
+    sent |= call.headers | (headers or {})
+    written = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
     return await server.http.request(
         operation.method, path, params=call.query, content=content, headers=written
     )
@@ -272,12 +282,47 @@ def _in_session(
     return prepare
 
 
+async def _ended_chat(server: RunningServer) -> Call:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
+    async with server.database.transaction() as tx:
+        await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
+    return Call(await server.person("customer", chat.customer.user_id), {"session_id": chat.id})
+
+
+def _with_fresh_code(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
+    async def prepare(server: RunningServer) -> Call:
+        person = await (server.customer() if role == "customer" else server.mitra())
+        return Call(person, headers=await fresh_code(server, person))
+
+    return prepare
+
+
 async def _message(_server: RunningServer, _session_id: UUID) -> Body:
     return {"client_message_id": "1", "text": "halo"}
 
 
 async def _without_review(_server: RunningServer, _session_id: UUID) -> Body:
     return {"review": False}
+
+
+async def _leave(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"reason_code": "emergency", "report": {"reason": "other", "note": "Dia marah."}, "block": True}
+
+
+async def _rating(server: RunningServer) -> Call:
+    """A call about a chat that has ended, and in which both sides wrote."""
+    call = await _in_session("customer")(server)
+    assert call.caller is not None
+    session_id = call.ids["session_id"]
+    for sender in ("customer", "mitra"):
+        await server.database.execute(
+            "INSERT INTO messages (session_id, sender, client_message_id, text) VALUES ($1, $2, '1', 'halo')",
+            session_id,
+            sender,
+        )
+    async with server.database.transaction() as tx:
+        await sessions.end_by_customer(tx, call.caller.id, UUID(str(session_id)))
+    return msgspec.structs.replace(call, body={"answer": "helpful", "tags": ["kind"]})
 
 
 async def _note(server: RunningServer, session_id: UUID) -> Body:
@@ -684,6 +729,24 @@ async def _waiting_what_if(server: RunningServer) -> Call:
     return call
 
 
+async def _help_lines(server: RunningServer) -> Call:
+    async with server.database.transaction() as tx:
+        await help_lines.publish_shipped(tx)
+    return Call(None)
+
+
+async def _help_line_proposal(server: RunningServer) -> Call:
+    items = msgspec.to_builtins(help_lines.shipped_items())
+    return Call(await server.operator(), body={"items": items})
+
+
+async def _proposed_help_lines(server: RunningServer) -> Call:
+    other = await server.operator()
+    async with server.database.transaction() as tx:
+        version = await help_lines.propose(tx, other.id, help_lines.shipped_items())
+    return Call(await server.operator(), ids={"version": str(version)})
+
+
 ENTRIES: dict[str, Entry] = {
     "sign_in_operator": Entry("anybody", 200, _login),
     "get_gateway_notice": Entry("anybody", 200, _nobody),
@@ -745,6 +808,10 @@ ENTRIES: dict[str, Entry] = {
     "list_what_ifs": Entry("operator", 200, _operator),
     "get_what_if": Entry("operator", 200, _what_if),
     "cancel_what_if": Entry("operator", 204, _waiting_what_if),
+    "get_help_lines": Entry("anybody", 200, _help_lines),
+    "list_help_line_versions": Entry("operator", 200, _operator),
+    "propose_help_lines": Entry("operator", 201, _help_line_proposal),
+    "publish_help_lines": Entry("operator", 200, _proposed_help_lines),
     "list_operators": Entry("operator", 200, _operator),
     "invite_operator": Entry("operator", 201, _operator_invitation),
     "reset_operator": Entry("operator", 201, _other_operator()),
@@ -785,9 +852,17 @@ ENTRIES: dict[str, Entry] = {
     "get_customer_state": Entry("customer", 200, _customer),
     "list_customer_sessions": Entry("customer", 200, _customer),
     "get_customer_session": Entry("customer", 200, _in_session("customer")),
+    "delete_chat_text": Entry("customer", 204, _ended_chat),
+    "export_customer_data": Entry("customer", 200, _with_fresh_code("customer")),
+    "export_mitra_data": Entry("mitra", 200, _with_fresh_code("mitra")),
+    "delete_customer": Entry("customer", 204, _with_fresh_code("customer")),
+    "delete_mitra": Entry("mitra", 204, _with_fresh_code("mitra"), admits_suspended=True),
     "list_customer_messages": Entry("customer", 200, _in_session("customer")),
     "send_customer_message": Entry("customer", 201, _in_session("customer", _message)),
     "mark_read_by_customer": Entry("customer", 204, _in_session("customer", _mark)),
+    "leave_session_by_customer": Entry("customer", 200, _in_session("customer", _leave)),
+    "rate_session": Entry("customer", 201, _rating),
+    "get_session_rating": Entry("customer", 200, _in_session("customer")),
     "end_session_by_customer": Entry("customer", 200, _in_session("customer", _without_review)),
     "issue_customer_realtime_ticket": Entry("customer", 201, _customer),
     "get_mitra_profile": Entry("mitra", 200, _mitra),
@@ -808,6 +883,8 @@ ENTRIES: dict[str, Entry] = {
     "list_mitra_messages": Entry("mitra", 200, _in_session("mitra")),
     "send_mitra_message": Entry("mitra", 201, _in_session("mitra", _message)),
     "mark_read_by_mitra": Entry("mitra", 204, _in_session("mitra", _mark)),
+    "leave_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _leave)),
+    "list_rating_sums": Entry("mitra", 200, _mitra),
     "end_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _reason)),
     "report_mitra": Entry("customer", 201, _in_session("customer", _new_report)),
     "report_customer": Entry("mitra", 201, _in_session("mitra", _new_report)),

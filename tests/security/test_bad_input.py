@@ -51,7 +51,7 @@ async def prepared(server: RunningServer) -> dict[str, Call]:
 
 
 # The customer can end a chat without a body, or with an empty object.
-WITHOUT_REQUIRED_FIELD = {"end_session_by_customer"}
+WITHOUT_REQUIRED_FIELD = {"end_session_by_customer", "approve_suspension"}
 
 
 def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:

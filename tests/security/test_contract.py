@@ -377,6 +377,16 @@ def test_every_operation_that_must_not_run_twice_requires_an_idempotency_key() -
         "reset_operator",
         "ask_what_if",
         "open_review_case",
+        "report_mitra",
+        "report_customer",
+        "raise_concern",
+        "appeal_of_customer",
+        "appeal_of_mitra",
+        "decide_report",
+        "approve_suspension",
+        "decide_appeal",
+        "change_customer_suspension",
+        "approve_transcript",
     }
     for operation in OPERATIONS.values():
         keys = [parameter for parameter in operation.parameters if parameter["name"] == "Idempotency-Key"]
@@ -420,8 +430,17 @@ def test_every_operation_declares_its_possible_refusals() -> None:
         if any(parameter["in"] == "query" for parameter in op.parameters)
     }
     with_id = {name for name, operation in OPERATIONS.items() if "{" in operation.path}
-    # A suspended mitra can sign out. The server refuses the mitra's next sign-in.
-    assert _with(Suspended.code) == of_mitras - {"sign_out_mitra"} | {"verify_mitra_code"}
+    # A suspended mitra can sign out, read what was decided, and appeal (T.4). The server refuses the mitra's next
+    # sign-in. A suspended customer can pay for nothing (T.3).
+    admitting = {
+        "sign_out_mitra",
+        "list_reports_of_mitra",
+        "list_notices_of_mitra",
+        "acknowledge_notice_of_mitra",
+        "appeal_of_mitra",
+    }
+    for_payers = {"open_payment", "confirm_payment", "request_extension"}
+    assert _with(Suspended.code) == of_mitras - admitting | {"verify_mitra_code"} | for_payers
     assert _with(BodyTooLarge.code) == with_body
     assert with_body | with_query <= _with(ValidationFailed.code)
     assert with_id <= _with("not_found")

@@ -31,7 +31,7 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
 from curhat.dev.statements import number_parameters, parse
-from curhat.journeys import charging, mitras, paying, searching, transitions
+from curhat.journeys import charging, leaving, mitras, paying, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import connecting, idempotency, restored, signals
@@ -47,8 +47,17 @@ from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from curhat.presence import service as presence
 from curhat.presence import store
+from curhat.privacy.erasure import service as erasure
+from curhat.privacy.export import queries as export_queries
+from curhat.privacy.export import service as export_service
+from curhat.privacy.export import writers
+from curhat.privacy.retention import queries as retention_queries
 from curhat.realtime import hub
 from curhat.realtime import queries as realtime
+from curhat.safety.erasure import queries as safety_erasure
+from curhat.safety.ratings import queries as rating_queries
+from curhat.safety.ratings import states as rating_states
+from curhat.safety.reports import queries as reports
 from curhat.sessions import absences, extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
@@ -65,6 +74,10 @@ SAME_BESTIE = "tests/journeys/test_same_bestie.py"
 SAME_BESTIE_RACES = "tests/races/test_same_bestie_races.py"
 EXTENSION = "tests/journeys/test_extension.py"
 EXTENSION_RACES = "tests/races/test_extension_races.py"
+LEAVING = "tests/journeys/test_leaving.py"
+LEAVING_RACES = "tests/races/test_leaving_races.py"
+RATINGS = "tests/integration/test_ratings.py"
+RATING_SUMS = "tests/unit/test_rating_sums.py"
 REVIEW = "tests/control_center/test_review.py"
 CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
@@ -118,6 +131,10 @@ LOCKED_SESSION = (
     "::test_a_locked_session_delays_only_its_own_messages_and_keeps_their_order"
 )
 WORKER = "tests/integration/test_worker.py"
+RETENTION = "tests/integration/test_retention.py"
+RETENTION_SCHEDULES = "tests/simulation/test_retention_schedules.py"
+EXPORT = "tests/journeys/test_export.py"
+ERASURE = "tests/journeys/test_erasure.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
 SOCKETS = "tests/integration/test_realtime_sockets.py"
@@ -1769,6 +1786,229 @@ BUGS: tuple[Bug, ...] = (
         "an absence counts from long before the customer was told",
         [MITRA_AWAY],
         in_module(absences, "MAX_BACKDATED_SECONDS", 3600.0),
+    ),
+    Bug(
+        "a leave does not end the pending extension",
+        [EXTENSION_RACES, LEAVING],
+        in_function(session_service, "leave", "ended.open_extension_id", "None"),
+    ),
+    Bug(
+        "a chat whose time is over cannot be left",
+        [LEAVING, LEAVING_RACES],
+        in_statement(
+            sessions,
+            "leave_session",
+            "AND locked.status = 'active'",
+            "AND locked.status = 'active' AND locked.is_early",
+        ),
+    ),
+    Bug(
+        "a leave after the paid time counts as an early end",
+        [LEAVING, LEAVING_RACES],
+        in_statement(sessions, "leave_session", "locked_session.ends_at > moment.now OR", "true OR"),
+    ),
+    Bug(
+        "a leave compares before it locks",
+        [LEAVING_RACES],
+        in_statement(
+            sessions,
+            "leave_session",
+            "FOR NO KEY UPDATE",
+            "",
+        ),
+    ),
+    Bug(
+        "a refused report keeps its reporter in the chat",
+        [LEAVING],
+        in_function(
+            leaving, "_store", "except BusinessError as refusal:", "except ZeroDivisionError as refusal:"
+        ),
+    ),
+    Bug(
+        "a refused report leaves a case behind",
+        [LEAVING],
+        in_function(leaving, "_store", "async with tx.savepoint():", "if True:"),
+    ),
+    Bug(
+        "a chat that is over drops the report of the person who leaves it",
+        [LEAVING, LEAVING_RACES],
+        in_function(
+            leaving,
+            "_leave",
+            "if report is not None:",
+            'if report is not None and (await sessions.session_views(tx, session_id)).for_mitra.status == "active":',
+        ),
+    ),
+    Bug(
+        "a chat can be rated for ever",
+        [RATINGS],
+        in_statement(
+            rating_queries,
+            "write_rating",
+            "moment.now < sessions.ended_at + make_interval(days => @rating_days)",
+            "@rating_days > 0",
+        ),
+        schema="ALTER TABLE ratings DROP CONSTRAINT ratings_in_time",
+    ),
+    Bug(
+        "a chat in which the mitra wrote nothing can be rated",
+        [RATINGS],
+        in_statement(rating_queries, "write_rating", "AND sender = 'mitra')", "AND sender = 'customer')"),
+    ),
+    Bug(
+        "a mitra sees the sum of a few ratings",
+        [RATINGS, RATING_SUMS],
+        in_function(
+            rating_states,
+            "sum_weeks",
+            "sum(counts.values()) >= MIN_RATINGS_PER_SUM and len(customers) >= MIN_CUSTOMERS_PER_SUM",
+            "sum(counts.values()) >= 1",
+        ),
+        schema="ALTER TABLE rating_sums DROP CONSTRAINT rating_sums_hide_single_ratings",
+    ),
+    Bug(
+        "a mitra sees the ratings of the last seven days",
+        [RATINGS, RATING_SUMS],
+        in_function(rating_states, "first_hidden_monday", "timedelta(days=HIDDEN_DAYS)", "timedelta()"),
+    ),
+    Bug(
+        "the periods of a mitra overlap",
+        [RATINGS],
+        in_statement(
+            rating_queries, "read_next_beginning", "SELECT max(ends_on) FROM", "SELECT min(begins_on) FROM"
+        ),
+    ),
+    # How long text is kept, and exports (P.6, P.7, invariant 14).
+    Bug(
+        "held text is destroyed, and the database allows it",
+        [RETENTION_SCHEDULES],
+        in_function(session_service, "destroy_text", "if session_id not in held", "if session_id"),
+        schema="DROP TRIGGER messages_text_stays ON messages; DROP TRIGGER sessions_text_deleted ON sessions",
+    ),
+    Bug(
+        "the database lets the messages of a held session be deleted",
+        [RETENTION],
+        schema="DROP TRIGGER messages_text_stays ON messages",
+    ),
+    Bug(
+        "the database lets the text of a held session count as deleted",
+        [RETENTION],
+        schema="DROP TRIGGER sessions_text_deleted ON sessions",
+    ),
+    Bug(
+        "text is held only until the decision",
+        [RETENTION],
+        schema="CREATE OR REPLACE VIEW held_sessions AS SELECT session_id FROM reports WHERE status <> 'decided'",
+    ),
+    Bug(
+        "a report holds a text that was destroyed while the report waited",
+        [RETENTION],
+        in_statement(reports, "lock_session", "text_deleted_at IS NULL AND", ""),
+    ),
+    Bug(
+        "overdue text stays",
+        [RETENTION_SCHEDULES],
+        in_statement(
+            sessions, "lock_due_texts", "months => @kept_months", "months => 2 * @kept_months::integer"
+        ),
+    ),
+    Bug(
+        "text goes a day too early",
+        [RETENTION],
+        in_statement(
+            sessions, "lock_due_texts", "months => @kept_months", "months => @kept_months, days => -1"
+        ),
+    ),
+    Bug(
+        "the text of a deleted chat goes before its mitra could report it",
+        [RETENTION],
+        in_statement(
+            sessions,
+            "lock_due_texts",
+            "hours => @reportable_hours",
+            "hours => @reportable_hours::integer - 1",
+        ),
+    ),
+    Bug(
+        "the text of a deleted chat stays",
+        [RETENTION_SCHEDULES],
+        in_statement(
+            sessions, "lock_due_texts", "text_hidden_at IS NOT NULL", "text_hidden_at IS NOT NULL AND false"
+        ),
+    ),
+    Bug(
+        "a deleted chat stays readable until its text is destroyed",
+        [RETENTION_SCHEDULES],
+        in_statement(sessions, "find_text", "OR sessions.text_hidden_at IS NOT NULL", ""),
+    ),
+    Bug(
+        "a mitra reads a chat for longer than 30 days",
+        [RETENTION],
+        in_statement(sessions, "find_text", "OR (@role = 'mitra' AND", "OR (@role = 'nobody' AND"),
+    ),
+    Bug(
+        "a report stays for longer than 24 months",
+        [RETENTION],
+        in_statement(retention_queries, "prune_reports", "queue_rank = 3", "queue_rank = 4"),
+    ),
+    Bug(
+        "an export goes on after its person has signed out",
+        [EXPORT],
+        in_statement(export_queries, "is_signed_in", "AND revoked_at IS NULL", ""),
+    ),
+    Bug(
+        "an export has the reports of the other side",
+        [EXPORT],
+        in_statement(export_queries, "list_own_reports", "AND reporter = @role", "AND @role <> ''"),
+    ),
+    Bug(
+        "an export tells of an opening while its report waits for a decision",
+        [EXPORT],
+        in_statement(export_queries, "list_openings", "reports.status <> 'decided'", "false"),
+    ),
+    Bug(
+        "a person makes four exports a day",
+        [EXPORT],
+        in_module(export_service, "MAX_EXPORTS_PER_DAY", 4),
+    ),
+    Bug(
+        "the page of an export shows a text as markup",
+        [EXPORT],
+        in_function(writers.HtmlWriter, "_message", "{escape(message.text)}", "{message.text}"),
+    ),
+    Bug(
+        "a deletion looks for a journey before it locks the account",
+        ["tests/races/test_deletion_races.py"],
+        in_statement(
+            accounts, "lock_account", "@role::text = 'customer' FOR UPDATE", "@role::text = 'customer'"
+        ),
+    ),
+    Bug(
+        "an erasure leaves out the notebook",
+        [ERASURE],
+        in_module(
+            erasure, "ROOMS", {name: room for name, room in erasure.ROOMS.items() if name != "notebook"}
+        ),
+    ),
+    Bug(
+        "an erasure ignores the hold of a report",
+        [ERASURE],
+        in_statement(
+            safety_erasure,
+            "forget_notes",
+            "WHERE held_sessions.session_id = reports.session_id",
+            "WHERE held_sessions.session_id <> held_sessions.session_id",
+        ),
+    ),
+    Bug(
+        "a deletion takes the phone number from the other role",
+        [ERASURE],
+        in_statement(
+            accounts,
+            "take_phone_number",
+            "WHEN EXISTS (SELECT 1 FROM other_role) THEN phone_number",
+            "WHEN false THEN phone_number",
+        ),
     ),
 )
 

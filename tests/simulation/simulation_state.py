@@ -22,8 +22,9 @@ from curhat.app import invariants
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
-from curhat.journeys import availability, charging, mitras, money, paying, renaming, searching
+from curhat.journeys import availability, charging, leaving, mitras, money, paying, renaming, searching
 from curhat.journeys.push import PUSH_MESSAGES
+from curhat.journeys.schemas import LeaveByCustomer, LeaveByMitra, LeftMitraSession, LeftSession
 from curhat.journeys.snapshot import customer_state, mitra_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
@@ -32,6 +33,7 @@ from curhat.kit.identity import Identity
 from curhat.pairing import service as pairing
 from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, RefundAnswer
 from curhat.payments.service import Charge
+from curhat.safety.reports.schemas import NewReport
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.absences import Absences
@@ -63,8 +65,8 @@ MAX_STRAY_AGE = timedelta(hours=6)
 TABLES = (
     "people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages, "
     "extensions, review_cases, earlier_decisions, failed_pairing_events, status_changes, streams, stream_events, "
-    "deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, mock_gateway.charges, "
-    "mock_gateway.refunds"
+    "deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, reports, blocks, "
+    "mock_gateway.charges, mock_gateway.refunds"
 )
 # Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. One of
 # TRUNCATED_EVERY schedules therefore runs a TRUNCATE.
@@ -215,7 +217,7 @@ FOLLOWS = {
     "confirm": ["gateway answers"],
     "gateway answers": ["accept", "reject", "clock", "toggle", "cancel search"],
     "ask for more time": ["approve more time", "approve more time", "reject more time", "window ends", "clock",
-                          "connection", "toggle", "valkey", "end session"],
+                          "connection", "toggle", "valkey", "end session", "leave"],
     "approve more time": ["gateway answers"],
     "connection": ["clock", "clock", "mitra back"],
     "mitra away": ["end with review", "end with review", "mitra back"],
@@ -243,7 +245,7 @@ COMPARE_RECORDED_TIMES = {
 # The steps in which a process can stop.
 MAY_STOP = (
     "confirm", "gateway answers", "offer", "accept", "reject", "cancel search", "take fallback", "ask for more time",
-    "approve more time", "toggle", "suspend", "message", "end session", "worker", "worker", "worker", "worker",
+    "approve more time", "toggle", "suspend", "message", "end session", "leave", "worker", "worker", "worker", "worker",
 )  # fmt: skip
 
 # Each set contains a factor for the probability of each gateway fault. A schedule uses one set of these factors.
@@ -488,7 +490,8 @@ class SimulationState:
             "message": (4, self.message),
             "message while push is held": (1, self.message_while_push_is_held),
             "read messages": (2, self.read_messages),
-            "end session": (3, self.end_session),
+            "end session": (2, self.end_session),
+            "leave": (2, self.leave),
             "mitra away": (3, self.look_for_away),
             "mitra back": (1, self.look_for_back),
             "end with review": (1, self.end_with_review),
@@ -898,6 +901,28 @@ class SimulationState:
             else:
                 await sessions.end_by_mitra(tx, row["mitra_id"], row["id"], "harus pergi")
         return str(row["id"])
+
+    async def leave(self) -> str | None:
+        """A customer or mitra leaves a session, perhaps with a report and a block. The session has perhaps ended."""
+        row = await self._any_session()
+        if row is None:
+            return None
+        report = NewReport(reason="threat") if self.random.random() < 0.3 else None
+        block = self.random.random() < 0.2
+        left: LeftSession | LeftMitraSession
+        async with self.database.transaction() as tx:
+            if self.random.random() < 0.5:
+                left = await leaving.leave_as_customer(
+                    tx, row["customer_id"], row["id"], LeaveByCustomer(report=report, block=block)
+                )
+            else:
+                left = await leaving.leave_as_mitra(
+                    tx, row["mitra_id"], row["id"], LeaveByMitra(report=report, block=block)
+                )
+        if left.status != "ended":
+            self._fail("rule T.5 (a person who leaves is out of the session)")
+        self.reached.add(f"left: {left.end_reason}" + (" with a report" if report else ""))
+        return f"{row['id']}: {left.end_reason}"
 
     async def look_for_away(self) -> str | None:
         """A mitra of a running session is lost, and a worker looks for mitras who are away."""

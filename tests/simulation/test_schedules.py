@@ -81,6 +81,12 @@ MUST_BE_REACHED = {
     "session mitra_ended",
     "session mitra_suspended",
     "session time_up",
+    # How a session ends for a person who leaves it.
+    "left: customer_ended",
+    "left: mitra_ended",
+    "left: time_up",
+    "left: mitra_suspended",
+    "left: customer_ended with a report",
     # What a session's end delivered, and a mitra who returned.
     "session delivered",
     "session cut_short",

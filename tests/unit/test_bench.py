@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from bench import lists
+from bench.accept import accept_script
 from bench.capacity.calculator import NEVER, Habits, describe, limits, load_of, plan_for
 from bench.capacity.constants import Constants, Cost, read_constants
 from bench.capacity.page import PAGE, page_with_tables
@@ -205,3 +206,9 @@ def test_the_tables_of_the_scaling_page_are_those_of_the_stored_constants() -> N
     """If this test fails, run `python -m bench capacity --page`."""
     text = PAGE.read_text(encoding="utf-8")
     assert page_with_tables(text, read_constants()) == text
+
+
+def test_pgbench_gets_the_accept_statement_with_a_value_for_each_of_its_parameters() -> None:
+    script = accept_script(1, 10, contestants=50, groups=4)
+    assert "accept_request" in script
+    assert "$" not in script

@@ -177,6 +177,13 @@ DEFAULTS: dict[str, Callable[[], dict[str, Any]]] = {
         "client_message_id": str(uuid4()),
         "text": "halo",
     },
+    "reports": lambda: {
+        **_ids("id", "session_id", "customer_id", "mitra_id"),
+        "reporter": "mitra",
+        "reason": "threat",
+        "urgency": 0,
+        "due_at": NOW,
+    },
     "review_cases": lambda: {**_ids("id", "payment_id"), "reason": "no_session", "amount_rp": 20_000},
     "failed_pairing_events": lambda: _ids("id", "payment_id"),
     "mitras": lambda: {**_ids("id"), "display_name": "Kak Sari", "max_customers": 1},
@@ -600,6 +607,27 @@ async def _(rows: Rows) -> None:
 @breaks("no armed deadline is more than 5 seconds overdue")
 async def _(rows: Rows) -> None:
     await rows.write("deadlines", kind="session_end", entity_id=uuid4(), due_at=NOW - MINUTE)
+
+
+@breaks("the text of a held session is not deleted")
+async def _(rows: Rows) -> None:
+    await rows.write("reports", session_id=await rows.session(text_deleted_at=NOW))
+
+
+@breaks("while a report holds a session's text, the marked messages exist")
+async def _(rows: Rows) -> None:
+    await rows.write("reports", session_id=await rows.session(), message_ids=[uuid4()])
+
+
+@breaks("a session whose text is deleted has no message")
+async def _(rows: Rows) -> None:
+    await rows.write("messages", session_id=await rows.session(text_deleted_at=NOW))
+
+
+@breaks("no text is an hour over its time")
+async def _(rows: Rows) -> None:
+    year = timedelta(days=365)
+    await rows.session(started_at=NOW - year, ends_at=NOW - year, ended_at=NOW - year - timedelta(hours=2))
 
 
 @pytest.fixture

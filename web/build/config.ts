@@ -1,9 +1,17 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 import { BUILD_TARGET, SYNTAX_TARGET } from './baseline.ts';
+import { classOf } from './classes.ts';
 import { clientIn, WEB } from './clients.ts';
 import { shell } from './shell.ts';
 import { oldSelectors } from './style.ts';
+
+/**
+ * Svelte's code for `#each`, `bind:value`, `bind:this`, `svelte:head` and lists of classes. No screen of the first load
+ * uses these five.
+ */
+const NOT_FIRST =
+  /client\/dom\/(blocks\/(each|svelte-head)|elements\/bindings\/(input|this))\.js$|clsx\.mjs$/;
 
 /**
  * Vite's configuration for one client. The mode is the client's name: `vite build -c build/config.ts --mode customer`.
@@ -15,7 +23,14 @@ export default defineConfig(({ mode }) => {
     base: `/${client.path}/`,
     publicDir: 'public',
     envDir: false,
-    plugins: [svelte({ configFile: `${WEB}svelte.config.js` }), oldSelectors(), shell(client)],
+    plugins: [
+      svelte({
+        configFile: `${WEB}svelte.config.js`,
+        compilerOptions: { cssHash: ({ hash, filename, css }) => classOf(hash, filename ?? css) },
+      }),
+      oldSelectors(),
+      shell(client),
+    ],
     build: {
       outDir: `${WEB}dist/${client.path}`,
       emptyOutDir: true,
@@ -31,6 +46,8 @@ export default defineConfig(({ mode }) => {
       // after compression. Code that the sign-in also needs stays in `first` or `common`. A signed-out person therefore
       // never loads the second file.
       rolldownOptions: {
+        // Without this, `first` would load the file `lists` only to run its modules, which do nothing when they run.
+        treeshake: { moduleSideEffects: [{ test: NOT_FIRST, sideEffects: false }] },
         output: {
           // No compression makes a hash smaller, and the first load names many files. Six characters tell the builds
           // apart. `app/static_files.py` knows this length.
@@ -39,6 +56,12 @@ export default defineConfig(({ mode }) => {
           assetFileNames: 'assets/[name]-[hash:6][extname]',
           codeSplitting: {
             groups: [
+              {
+                name: 'later-parts',
+                test: NOT_FIRST,
+                priority: 4,
+                includeDependenciesRecursively: false,
+              },
               { name: 'first', test: /(main\.ts|ui\/Icon\.svelte)$/, priority: 3 },
               { name: 'common', test: /(Illustration\.svelte|time\/format\.ts)$/, priority: 2 },
               { name: 'signed-in', test: /SignedIn\.svelte$/, priority: 1 },

@@ -1,6 +1,6 @@
 /**
- * Generates the types of the API and of the realtime frames from contracts/. With --check, the script writes nothing,
- * and fails if the committed types are out of date.
+ * Generates the types of the API and of the realtime frames from contracts/, and the help lines of the bundle from the
+ * list that the server ships. With --check, the script writes nothing, and fails if a committed file is out of date.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import openapiTypescript, { astToString, type OpenAPI3 } from 'openapi-typescript';
@@ -54,7 +54,48 @@ function dataSchemaOf(message: { payload: { allOf?: Schema[] } }): string {
   return own.properties.data.$ref.split('/').at(-1)!;
 }
 
+interface ShippedLine {
+  id: string;
+  kind: string;
+  name: string;
+  what_for: Record<Language, string>;
+  channels: object[];
+  hours: Record<Language, string> | null;
+  region: Record<Language, string>;
+  is_free: boolean | null;
+  note: Record<Language, string> | null;
+  verified_at: string | null;
+}
+type Language = 'id' | 'en';
+
+/**
+ * Returns the module with the help lines of one language. The list is part of the first load, so it has only what the
+ * card shows, and no field that is null.
+ */
+function generateHelpLines(language: Language): string {
+  const shipped = JSON.parse(
+    readFileSync(`${WEB}../src/curhat/content/help_lines/shipped.json`, 'utf8'),
+  ) as ShippedLine[];
+  const shown = shipped.map((line) => ({
+    name: line.name,
+    what_for: line.what_for[language],
+    channels: line.channels,
+    hours: line.hours?.[language],
+    region: line.region[language],
+    is_free: line.is_free ?? undefined,
+    note: line.note?.[language],
+    verified_at: line.verified_at ?? undefined,
+  }));
+  return `/* Generated from src/curhat/content/help_lines/shipped.json by \`make contracts\`. Do not edit. */
+import type { ShownLine } from './lines';
+
+export default ${JSON.stringify(shown, null, 2)} as ShownLine[];
+`;
+}
+
 const files = {
+  'shared/help/shippedId.ts': generateHelpLines('id'),
+  'shared/help/shippedEn.ts': generateHelpLines('en'),
   'shared/api/openapi.ts': await generateApi(),
   'shared/realtime/frames.ts': await generateFrames(),
 };
@@ -64,7 +105,7 @@ for (const [file, text] of Object.entries(files)) {
     writeFileSync(WEB + file, text);
     console.log(`web/${file} is written`);
   } else if (readFileSync(WEB + file, 'utf8') !== text) {
-    console.error(`error: web/${file} is not what contracts/ says; run make contracts and commit it.`);
+    console.error(`error: web/${file} is not what its source says; run make contracts and commit it.`);
     process.exitCode = 1;
   }
 }

@@ -21,14 +21,20 @@ export function shell(client: Client): Plugin {
   return {
     name: 'curhat-shell',
     apply: 'build',
-    // The browser runs boot.js before the module script, so boot.js can report why the module script does not run.
-    transformIndexHtml: () => [
-      {
-        tag: 'script',
-        attrs: { defer: true, src: `/${client.path}/boot.js` },
-        injectTo: 'head-prepend',
-      },
-    ],
+    transformIndexHtml: {
+      order: 'post',
+      handler: (html) => ({
+        html: html.replace(/\s+/g, ' ').replace(/> </g, '><'),
+        // The browser runs boot.js before the module script, so boot.js can report why the module script does not run.
+        tags: [
+          {
+            tag: 'script',
+            attrs: { defer: true, src: `/${client.path}/boot.js` },
+            injectTo: 'head-prepend',
+          },
+        ],
+      }),
+    },
     generateBundle(_, bundle) {
       for (const file of Object.values(bundle)) {
         if (file.type === 'chunk') refuse(file.fileName, findUnsupported(file.code));

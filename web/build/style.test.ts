@@ -29,10 +29,10 @@ test.each([
 });
 
 test.each([
-  ['.a.svelte-x p:where(.svelte-x) { }', '.a p.svelte-x { }'],
-  ['.a.svelte-x .b:where(.svelte-x) > i:where(.svelte-x):nth-child(2)', '.a .b > i.svelte-x:nth-child(2)'],
-  ['.a.svelte-x .b:where(.svelte-x) svg, .c.svelte-x { }', '.a .b.svelte-x svg, .c.svelte-x { }'],
-  ['.a.svelte-x { } .b.svelte-x i:where(.svelte-x) { }', '.a.svelte-x { } .b i.svelte-x { }'],
+  ['.a.c1a2 p:where(.c1a2) { }', '.a p.c1a2 { }'],
+  ['.a.c1a2 .b:where(.c1a2) > i:where(.c1a2):nth-child(2)', '.a .b > i.c1a2:nth-child(2)'],
+  ['.a.c1a2 .b:where(.c1a2) svg, .c.c1a2 { }', '.a .b.c1a2 svg, .c.c1a2 { }'],
+  ['.a.c1a2 { } .b.c1a2 i:where(.c1a2) { }', '.a.c1a2 { } .b i.c1a2 { }'],
 ])('%s becomes %s', (style, expected) => {
   expect(withoutWhere(style)).toBe(expected);
 });

@@ -11,12 +11,14 @@ import { STYLE_EXCEPTIONS } from './baseline-exceptions.ts';
 import { browsersWithout, supportOf, type Path } from './baseline.ts';
 import { visit } from './syntax.ts';
 
-/** Matches a selector with two parts in Svelte's output. Svelte adds the class of its component to each part. */
-const MARKED_PARTS = /\.(svelte-\w+)([^{},]*?):where\(\.\1\)/;
+/**
+ * Matches a selector with two parts in Svelte's output. Svelte adds the class of its component (classes.ts) to each part.
+ */
+const MARKED_PARTS = /\.(c\w{1,4})([^{},]*?):where\(\.\1\)/;
 
 /**
- * Returns this style without Svelte's `:where`, because Chrome 87 does not know `:where`. For example, `.a.svelte-x
- * p:where(.svelte-x)` becomes `.a p.svelte-x`. The old and the new selector have the same specificity. In the new
+ * Returns this style without Svelte's `:where`, because Chrome 87 does not know `:where`. For example, `.a.c1a2
+ * p:where(.c1a2)` becomes `.a p.c1a2`. The old and the new selector have the same specificity. In the new
  * selector, only the last part must belong to the component.
  */
 export function withoutWhere(style: string): string {

@@ -12,6 +12,7 @@ const FIGURES = [
   'deadlines_parked',
   'deadlines_overdue',
   'cases_overdue',
+  'reports_overdue',
 ] as const satisfies readonly (keyof Schemas['Dashboard'])[];
 
 export type AlertFigure = (typeof FIGURES)[number];

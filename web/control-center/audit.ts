@@ -12,6 +12,7 @@ type Entry = Schemas['AuditEntry'];
 const SCREENS: Partial<Record<Entry['subject'], string>> = {
   payment: 'payments',
   review_case: 'cases',
+  report: 'reports',
   session: 'sessions',
   customer: 'customers',
   mitra: 'mitras',
@@ -36,6 +37,8 @@ export function subjectOf(entry: Entry): { name: string; path?: string } {
   }
   // An operator searches for this key at the gateway, so show the whole key.
   if (entry.subject === 'gateway') return { name: `${subject} ${entry.subject_id}` };
+  if (entry.subject === 'help_lines')
+    return { name: `${subject} ${entry.subject_id}`, path: '/control-center/help-lines' };
   if (entry.subject !== 'operator') return { name: subject };
   if (entry.subject_id === entry.actor) return { name: words().audit.itself };
   return { name: `${subject} ${shortenId(entry.subject_id)}` };
@@ -54,14 +57,36 @@ export function valueOf(entry: Entry, value: string | null, language: Language):
   if (entry.action === 'list_exported') return filtersOf(value, language);
   if (entry.action === 'device_revoked' || entry.action === 'person_device_signed_out')
     return shortenId(value);
-  if (entry.action === 'transcript_revealed') return `“${value}”`;
-  if (entry.action === 'mitra_suspended' && value.startsWith('suspended: '))
-    return `${wordOrText('suspended')}: “${value.slice('suspended: '.length)}”`;
+  if (entry.action === 'transcript_requested') return `“${value}”`;
+  if (entry.action === 'transcript_approved') return shortenId(value);
+  if (entry.action === 'transcript_revealed' || entry.action === 'phone_revealed') return groundOf(value);
+  if (value.startsWith('suspend')) return suspensionOf(value, language);
   if (entry.action === 'configuration_changed') {
     const unit = words().configuration.units[lastOf(entry.subject_id.split('_')) ?? ''];
     return unit === undefined ? wordOrText(value) : `${value} ${unit}`;
   }
   return wordOrText(value);
+}
+
+/** Puts a ground and a reason, such as `report 0192…: A complaint`, into words. */
+function groundOf(value: string): string {
+  const [, kind = '', id, reason = ''] = /^(\w+)(?: ([0-9a-f-]{36}))?: (.*)$/s.exec(value) ?? [];
+  // The entries of earlier versions have only a reason.
+  if (words().groundWords[kind] === undefined) return `“${value}”`;
+  return `${words().groundWords[kind]}${id === undefined ? '' : ` ${shortenId(id)}`}: “${reason}”`;
+}
+
+/** Puts a suspension, such as `suspended until 2026-01-31T05:00:00+00:00: report 0192…`, into words. */
+function suspensionOf(value: string, language: Language): string {
+  const [, verb = '', until, reason] =
+    /^(suspend(?:ed)?)(?: until ([0-9-]{10}T[0-9:.]+(?:Z|[+-][0-9:]+)))?(?: \(awaits approval\))?(?:: (.*))?$/s.exec(
+      value,
+    ) ?? [];
+  if (verb === '') return wordOrText(value);
+  const end = until === undefined ? '' : ` ${words().reports.until(formatWib(until, language))}`;
+  const report = /^report ([0-9a-f-]{36})$/.exec(reason ?? '')?.[1];
+  const why = report === undefined ? `“${reason}”` : `${words().audit.subjects.report} ${shortenId(report)}`;
+  return `${wordOrText(verb)}${end}${reason === undefined ? '' : `: ${why}`}`;
 }
 
 /** Puts the changes of a replay, such as `blast_timeout_seconds=30&extra_mitras=2 20-23`, into words. */

@@ -47,6 +47,25 @@ export const ROLES = [
   'reviewer',
   'viewer',
 ] as const satisfies readonly Schemas['TeamMember']['role'][];
+export const REPORT_REASONS = [
+  'danger',
+  'minor',
+  'threat',
+  'sexual',
+  'insult',
+  'contact',
+  'money',
+  'not_listening',
+  'other',
+] as const satisfies readonly NonNullable<Schemas['QueuedReport']['reason']>[];
+export const REPORT_STATUSES = [
+  'open',
+  'awaiting_approval',
+  'appealed',
+  'decided',
+] as const satisfies readonly Schemas['QueuedReport']['status'][];
+export const REPORT_KINDS = ['report', 'concern'] as const;
+export const SIDES = ['customer', 'mitra'] as const;
 export const KINDS = ['blast', 'targeted'] as const;
 export const PURPOSES = ['session', 'extension'] as const;
 export const YES_NO = ['true', 'false'] as const;

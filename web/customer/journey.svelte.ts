@@ -8,6 +8,7 @@ import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/cha
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { CustomerEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
+import { hasLeft } from '../shared/safety/left';
 import { tabStorage } from '../shared/storage';
 
 export type Payment = Schemas['Payment'];
@@ -110,6 +111,8 @@ class Journey {
   chat = $state.raw<Chat | null>(null);
   /** Grows when a payment of the customer has perhaps changed. Screens that show payments then read them again. */
   moneyChanges = $state(0);
+  /** Grows when there is perhaps a new notice for the customer (T.4). */
+  noticeChanges = $state(0);
 
   /** Maps the id of each payment, pairing, session and extension to the latest known stage. */
   readonly #reachedStages = new Map<string, number>();
@@ -227,6 +230,7 @@ class Journey {
   async #fetchState(): Promise<Position> {
     const state = await api.get('/api/client/state');
     this.moneyChanges += 1;
+    this.noticeChanges += 1;
     this.#showPayment(state.payment, state.pairing);
     if (state.session !== null) this.#showSession(state.session);
     else if (this.session !== null) await this.#fetchEndedSession(this.session.id);
@@ -280,6 +284,9 @@ class Journey {
         break;
       case 'messages.read':
         this.chat?.applyReadMark(event.data);
+        break;
+      case 'notice.created':
+        this.noticeChanges += 1;
     }
     this.#keep();
   }
@@ -325,9 +332,15 @@ class Journey {
   #showSession(session: Session): void {
     this.#reachedStages.set(session.id, STAGES[session.status]);
     if (session.status === 'ended') {
+      if (this.endedSession?.id === session.id) this.endedSession = session;
       if (this.session?.id !== session.id) return;
       this.session = this.chat = this.extension = null;
       this.endedSession = session;
+      return;
+    }
+    // The server does not know yet that the customer has left this chat.
+    if (hasLeft('customer', session.id)) {
+      void import('./leaving').then((leaving) => leaving.sendLeaves()).catch(() => undefined);
       return;
     }
     this.session = session;

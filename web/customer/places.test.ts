@@ -84,6 +84,7 @@ const STAYS: Record<string, Stage[]> = {
   '/history': STAGES,
   '/history/other': STAGES,
   '/profile': STAGES,
+  '/notices': STAGES,
   '/': STAGES,
 };
 

@@ -56,6 +56,7 @@ export function fittingPath(path: string, state: JourneyState): string {
     case 'history':
       return session !== null && path === `/history/${session.id}` ? '/chat' : path;
     case '':
+    case 'notices':
     case 'payments':
     case 'profile':
       return path;

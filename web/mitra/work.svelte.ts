@@ -12,6 +12,7 @@ import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/cha
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { MitraEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
+import { hasLeft } from '../shared/safety/left';
 import { tabStorage } from '../shared/storage';
 import { playNote, ring, stopRinging } from './alarm.svelte';
 import type { News } from './hidden';
@@ -151,6 +152,8 @@ class Work {
   isCurrent = $state(false);
   /** Whether the connection was lost while another app was in the foreground. */
   wasAway = $state(false);
+  /** Grows when there is perhaps a new notice for the mitra (T.4). */
+  noticeChanges = $state(0);
 
   /** The sessions whose chats are on the screen. Messages of the sessions on the screen make no sound. */
   readonly shownChatIds = new Set<string>();
@@ -522,6 +525,7 @@ class Work {
     }
     for (const extension of state.extensions) this.#showExtension(extension);
     this.isCurrent = true;
+    this.noticeChanges += 1;
     this.#keep();
     return state.stream;
   }
@@ -568,6 +572,9 @@ class Work {
         break;
       case 'messages.read':
         this.chats.get(event.data.session_id)?.applyReadMark(event.data);
+        break;
+      case 'notice.created':
+        this.noticeChanges += 1;
     }
     this.#keep();
   }
@@ -575,6 +582,11 @@ class Work {
   #showSession(session: Session): void {
     const { id } = session;
     if (STAGES[session.status] < (this.#reachedStages.get(id) ?? 0)) return;
+    // The server does not know yet that the mitra has left this chat.
+    if (session.status === 'active' && hasLeft('mitra', id)) {
+      void import('./leaving').then((leaving) => leaving.sendLeaves()).catch(() => undefined);
+      return;
+    }
     const wasRunning = this.sessions.some((one) => one.id === id);
     this.#reachedStages.set(id, STAGES[session.status]);
     if (session.status === 'ended') {

@@ -2,12 +2,13 @@
 import { mount, type Component } from 'svelte';
 import './ui/base.css';
 import { listenForInstallPrompt } from './install/install.svelte';
+import { prepareDialogs } from './ui/oldDialogs';
 import { startPressGuard } from './ui/pressGuard';
 import { applyTheme } from './ui/theme.svelte';
 import { restoreLanguage } from './words/language.svelte';
 
-/** The pause before the first check is short, so that the server still has the code of the page's version. */
-const WATCH_VERSION_AFTER_MS = 20_000;
+/** This pause is short, so that the server still has the code of the page's version. */
+const START_LATER_MS = 20_000;
 
 export async function start(App: Component): Promise<void> {
   const place = document.getElementById('app');
@@ -17,21 +18,21 @@ export async function start(App: Component): Promise<void> {
   keepFocusLater();
   startPressGuard();
   listenForInstallPrompt();
-  await restoreLanguage();
+  await Promise.all([restoreLanguage(), prepareDialogs()]);
   place.replaceChildren();
   mount(App, { target: place });
-  if (!import.meta.env.DEV) setTimeout(watchVersion, WATCH_VERSION_AFTER_MS);
+  if (!import.meta.env.DEV) setTimeout(startLater, START_LATER_MS);
   // Register the service worker after the first screen has appeared. On a slow network, the first screen must not wait
   // for files that only the next visit needs.
   addEventListener('load', registerWorker);
   if (document.readyState === 'complete') registerWorker();
 }
 
-/** Starts the check for a new version. The code of this check is not part of the first load. */
-function watchVersion(): void {
-  import('./version.svelte').then(
-    ({ watchVersion }) => watchVersion(),
-    // There is no network, so no check for new versions. The person gets a new version only at the next visit.
+/** Starts what no screen waits for. This code is not part of the first load. */
+function startLater(): void {
+  import('./later').then(
+    ({ startLater }) => startLater(),
+    // There is no network. The person gets a new version and the newest help lines only at the next visit.
     () => undefined,
   );
 }
@@ -41,15 +42,21 @@ function watchVersion(): void {
  * control, nothing has the focus, so this code is not part of the first load.
  */
 function keepFocusLater(): void {
-  const load = (event: Event) =>
-    void import('./ui/keepFocus').then(
-      ({ keepFocus }) => keepFocus(event.target as Element),
+  // Safari does not focus a button that the person taps.
+  const types = ['focusin', 'click'];
+  const load = (event: Event) => {
+    const target = event.target as Element;
+    // Nobody learns who opens help (H.2), so the help button and the help card load nothing.
+    if (target.closest('.help')) return;
+    for (const type of types) removeEventListener(type, load, true);
+    import('./ui/keepFocus').then(
+      ({ keepFocus }) => keepFocus(target),
       // There is no network. Without the code that keeps the focus, the screens work, but after a step the focus is at
       // the top of the page.
       () => undefined,
     );
-  // Safari does not focus a button that the person taps.
-  for (const type of ['focusin', 'click']) addEventListener(type, load, { capture: true, once: true });
+  };
+  for (const type of types) addEventListener(type, load, true);
 }
 
 function registerWorker(): void {

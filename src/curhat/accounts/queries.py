@@ -705,13 +705,14 @@ async def rename_customer(db: Executor, /, *, call_name: str, id: UUID) -> int:
 
 
 IS_CUSTOMER_SUSPENDED: Final = """
-SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+SELECT deleted_at IS NOT NULL
+    OR suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
 FROM customers WHERE id = $1
 """
 
 
 async def is_customer_suspended(db: Executor, /, *, id: UUID) -> bool | None:
-    """Read whether the customer is suspended now (T.3)."""
+    """Read whether the customer is suspended now (T.3). A deleted account counts as suspended."""
     row = await db.fetchrow(IS_CUSTOMER_SUSPENDED, id)
     if row is None:
         return None
@@ -720,7 +721,8 @@ async def is_customer_suspended(db: Executor, /, *, id: UUID) -> bool | None:
 
 
 SHARE_LOCK_CUSTOMER: Final = """
-SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+SELECT deleted_at IS NOT NULL
+    OR suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
 FROM customers WHERE id = $1 FOR SHARE
 """
 

@@ -306,14 +306,16 @@ FROM customers JOIN people USING (id) WHERE customers.id = @id AND customers.del
 UPDATE customers SET call_name = @call_name WHERE id = @id AND deleted_at IS NULL
 
 -- name: is_customer_suspended :optional
--- Read whether the customer is suspended now (T.3).
-SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+-- Read whether the customer is suspended now (T.3). A deleted account counts as suspended.
+SELECT deleted_at IS NOT NULL
+    OR suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
 FROM customers WHERE id = @id
 
 -- name: share_lock_customer :optional
 -- Read whether the customer is suspended now, and hold back every suspension until this transaction ends. If a
 -- suspension is being written, the statement waits, and then reads the new row.
-SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+SELECT deleted_at IS NOT NULL
+    OR suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
 FROM customers WHERE id = @id FOR SHARE
 
 -- name: lock_customer :optional

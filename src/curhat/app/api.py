@@ -23,10 +23,12 @@ from curhat.accounts.guards import (
 from curhat.accounts.service import Authenticator
 from curhat.app.api_docs import read_api_docs
 from curhat.app.wiring import Services
+from curhat.content.help_lines import endpoints as help_lines
 from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
 from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
+from curhat.journeys import leaving_endpoints as leaving
 from curhat.journeys import work_endpoints as work
 from curhat.kit.errors import BusinessError
 from curhat.kit.http import (
@@ -45,8 +47,10 @@ from curhat.payments.mock import endpoints as mock_gateway
 from curhat.presence import endpoints as presence
 from curhat.pricing import endpoints as pricing
 from curhat.privacy.erasure import endpoints as erasure
+from curhat.privacy.export import endpoints as export
 from curhat.realtime import endpoints as realtime
 from curhat.safety.erasure.service import inherit_blocks
+from curhat.safety.ratings import endpoints as ratings
 from curhat.safety.reports import endpoints as reports
 from curhat.sessions import endpoints as sessions
 
@@ -55,14 +59,18 @@ MAX_BODY_BYTES = 64 * 1024
 
 ROUTES = [
     *accounts.ROUTES,
+    *help_lines.ROUTES,
     *pricing.ROUTES,
     *presence.ROUTES,
     *payments.ROUTES,
     *journeys.ROUTES,
     *extensions.ROUTES,
+    *leaving.ROUTES,
     *work.ROUTES,
     *sessions.ROUTES,
+    *ratings.ROUTES,
     *notebook.ROUTES,
+    *export.ROUTES,
     *reports.ROUTES,
     *realtime.ROUTES,
     *control_center.ROUTES,

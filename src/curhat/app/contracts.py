@@ -1,6 +1,6 @@
-"""Generates two contracts from the code: openapi.json (OpenAPI 3.1) and realtime.json (AsyncAPI 3), in contracts/.
+"""Generates from the code openapi.json (OpenAPI 3.1) and realtime.json (AsyncAPI 3), and the table of docs/privacy.md.
 
-`python -m curhat.app.contracts` writes both files. With `--check`, the command only reports whether both files are
+`python -m curhat.app.contracts` writes the files. With `--check`, the command only reports whether the files are
 current.
 """
 
@@ -16,15 +16,19 @@ from curhat.app.api import build_api
 from curhat.app.wiring import Services
 from curhat.pairing import events as pairing_events
 from curhat.presence import events as presence_events
+from curhat.privacy.retention.document import with_table
 from curhat.realtime import protocol
 from curhat.realtime.event_types import EventType, UnsequencedEventType
+from curhat.safety.reports import events as reports_events
 from curhat.sessions import events as sessions_events
 from curhat.sessions.schemas import Message
 
 FOLDER = Path(__file__).parents[3] / "contracts"
+# The page about personal data. It has the table of the classes of data.
+PRIVACY_PAGE = FOLDER.parent / "docs" / "privacy.md"
 
 # The modules that declare events.
-EVENT_MODULES = (pairing_events, sessions_events, presence_events)
+EVENT_MODULES = (pairing_events, sessions_events, presence_events, reports_events)
 
 
 def _declared(kind: type[Any]) -> dict[str, dict[str, type[msgspec.Struct]]]:
@@ -103,13 +107,16 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only report whether the files are current")
     check = parser.parse_args().check
     stale = []
-    for name, contract in (("openapi.json", openapi()), ("realtime.json", realtime())):
-        path = FOLDER / name
-        text = json.dumps(contract, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    generated = {
+        FOLDER / name: json.dumps(contract, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        for name, contract in (("openapi.json", openapi()), ("realtime.json", realtime()))
+    }
+    generated[PRIVACY_PAGE] = with_table(PRIVACY_PAGE.read_text(encoding="utf-8"))
+    for path, text in generated.items():
         if not check:
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
-            stale.append(name)
+            stale.append(path.name)
     if stale:
         sys.stderr.write(f"contracts: {', '.join(stale)} differ from the code; run make contracts\n")
         return 1

@@ -698,3 +698,32 @@ WHERE NOT EXISTS (
     WHERE ours.id = theirs.key AND ours.payment_id = theirs.payment_id AND ours.amount_rp = theirs.amount_rp
         AND ours.charge_attempt_id = theirs.charge_key
 )
+
+-- name: held_text_stays :many
+-- 14: the text of a held session is not deleted
+SELECT sessions.id AS session_id, sessions.text_deleted_at
+FROM held_sessions JOIN sessions ON sessions.id = held_sessions.session_id
+WHERE sessions.text_deleted_at IS NOT NULL
+
+-- name: marked_messages_stay :many
+-- 14: while a report holds a session's text, the marked messages exist
+SELECT reports.id AS report_id, reports.session_id
+FROM reports
+WHERE session_id IN (SELECT session_id FROM held_sessions) AND cardinality(message_ids) > (
+    SELECT count(*) FROM messages WHERE messages.id = ANY (reports.message_ids)
+)
+
+-- name: deleted_text_is_gone :many
+-- 14: a session whose text is deleted has no message
+SELECT sessions.id AS session_id, sessions.text_deleted_at
+FROM sessions
+WHERE text_deleted_at IS NOT NULL AND EXISTS (SELECT 1 FROM messages WHERE messages.session_id = sessions.id)
+
+-- name: overdue_text_goes :many
+-- 14 (quiet): no text is an hour over its time
+SELECT id AS session_id, ended_at, text_hidden_at
+FROM sessions
+WHERE ended_at IS NOT NULL AND text_deleted_at IS NULL
+    AND curhat_now() - interval '1 hour' > CASE WHEN text_hidden_at IS NULL THEN ended_at + interval '12 months'
+        ELSE greatest(text_hidden_at, ended_at + interval '72 hours') END
+    AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)

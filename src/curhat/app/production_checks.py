@@ -14,6 +14,8 @@ import valkey.asyncio
 from valkey.exceptions import ResponseError
 
 from curhat.app.findings import Finding
+from curhat.content.help_lines import queries as help_lines
+from curhat.content.help_lines.service import MAX_VERIFIED_DAYS
 from curhat.kit.database import Connection
 from curhat.kit.identity import AnyRole
 from curhat.kit.roles import serving_role_faults
@@ -123,6 +125,30 @@ async def check_postgres(connection: Connection, settings: Settings) -> AsyncIte
         yield Finding("ok", "PostgreSQL TLS", "the connection stays on this machine")
 
 
+async def check_help_lines(connection: Connection) -> Finding:
+    """Check that help lines are published, that operators made the list, and that somebody verifies its lines (H.1)."""
+    if await connection.fetchval("SELECT to_regclass('help_line_versions')") is None:
+        return Finding("warn", "help lines", "there is no table yet; run curhat migrate")
+    current = await help_lines.find_current(connection)
+    if current is None:
+        return Finding("FAIL", "help lines", "none are published; run curhat seed")
+    unverified = await help_lines.count_unverified(connection, max_days=MAX_VERIFIED_DAYS)
+    if current.is_shipped:
+        return Finding(
+            "warn",
+            "help lines",
+            f"the list of the release is a draft, and nobody has called its {unverified} lines; call each, let a "
+            "psychologist read the list, then publish it under Help lines in the Control Center",
+        )
+    if unverified:
+        return Finding(
+            "warn",
+            "help lines",
+            f"nobody has verified {unverified} of them for {MAX_VERIFIED_DAYS} days; call each, and publish the list",
+        )
+    return Finding("ok", "help lines", f"version {current.version}, verified within {MAX_VERIFIED_DAYS} days")
+
+
 async def check_valkey(client: valkey.asyncio.Valkey) -> AsyncIterator[Finding]:
     """Check that a Valkey whose memory is full refuses writes, and does not evict mitras."""
     try:
@@ -153,6 +179,13 @@ def check_process(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fi
     yield Finding("ok", "push", _push_channels(settings))
     for risk in settings.allow_insecure:
         yield Finding("warn", "accepted risks", f"{risk}: {RISKS[risk]} ({PREFIX}ALLOW_INSECURE)")
+    if settings.erasure_list is None:
+        yield Finding(
+            "warn",
+            "list of erasures",
+            f"set {PREFIX}ERASURE_LIST to a file outside the database, on another disk, and copy it with the backups; "
+            "without it, a restore brings deleted accounts back",
+        )
     if message := _shared_origins(settings):
         yield Finding("warn", "public origins", message)
     if settings.operations_host not in ("127.0.0.1", "::1", "localhost"):

@@ -19,7 +19,10 @@ from curhat.kit import idempotency
 from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.settings import Settings
 from curhat.notifications import service as notifications
+from curhat.privacy.export import service as export
+from curhat.privacy.retention import service as retention
 from curhat.realtime import service as realtime
+from curhat.sessions import service as sessions
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +34,19 @@ MAX_ROWS_PER_PRUNE: Final = 10_000
 # Limits one pruning. 50 rounds of 10,000 rows per minute are enough for 8,000 new events per second.
 MAX_PRUNE_ROUNDS: Final = 50
 # Each function deletes at most the given number of rows of each kind, and returns how many rows it has deleted of the
-# most frequent kind. If this is the limit, more rows can be left.
-PRUNINGS: Final = (realtime.prune, idempotency.prune, accounts.prune, operators.prune, notifications.prune)
+# most frequent kind. If this is the limit, more rows can be left. The classes of data (privacy/retention/classes.py)
+# name the same functions. Notices refer to reports, so they are deleted first.
+PRUNINGS: Final = (
+    realtime.prune,
+    idempotency.prune,
+    accounts.prune,
+    operators.prune,
+    notifications.prune,
+    export.prune,
+    sessions.destroy_due_texts,
+    retention.prune_notices,
+    retention.prune_reports,
+)
 # How long a stopping worker waits for its transactions, its calls to the gateway and its push messages. A call to the
 # gateway takes at most 5 s.
 FINISH_TIMEOUT_SECONDS = 10.0
@@ -91,7 +105,7 @@ async def _prune(services: Services) -> None:
 
 
 async def prune_once(services: Services) -> None:
-    """Delete old events, idempotency keys, one-time codes, tokens and push messages. Store the counts of past hours.
+    """Delete what is over its time (P.7). Store the counts of past hours.
 
     Also arm the nightly closing of the books, if it is not armed.
     """

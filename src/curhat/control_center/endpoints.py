@@ -7,6 +7,7 @@ from curhat.control_center.configuration_screen import endpoints as configuratio
 from curhat.control_center.dashboard import endpoints as dashboard
 from curhat.control_center.devices import endpoints as devices
 from curhat.control_center.gateway_notice import endpoints as gateway_notice
+from curhat.control_center.help_lines import endpoints as help_lines
 from curhat.control_center.operators import endpoints as operators
 from curhat.control_center.records import endpoints as records
 from curhat.control_center.reports import endpoints as reports
@@ -22,6 +23,7 @@ ROUTES: list[BaseRouteHandler] = [
     *gateway_notice.ROUTES,
     *dashboard.ROUTES,
     *configuration_screen.ROUTES,
+    *help_lines.ROUTES,
     *review.ROUTES,
     *reports.ROUTES,
     *search.ROUTES,

@@ -45,7 +45,8 @@ async def open_payment(
     can be asked. With a chosen mitra, raises MitraUnavailable if this mitra is not available, even if other mitras are
     available (3.6).
     """
-    await accounts.refuse_suspended_customer(tx, customer_id)
+    # With `until_commit`, no deletion of the account commits meanwhile (P.3).
+    await accounts.refuse_suspended_customer(tx, customer_id, until_commit=True)
     await reports.refuse_unacknowledged(tx, Identity("customer", customer_id))
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)

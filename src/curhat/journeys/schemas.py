@@ -12,7 +12,9 @@ from curhat.pairing.schemas import Pairing, Payment, Request
 from curhat.pairing.states import CloseReason, PairingKind
 from curhat.payments.states import CaseDecision, RefundStatus
 from curhat.presence.schemas import MitraPresence
+from curhat.safety.reports.schemas import NewReport
 from curhat.sessions.schemas import Extension, MitraSession, Session
+from curhat.sessions.states import CustomerLeaveReason, MitraLeaveReason
 
 
 class PaymentOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,6 +25,44 @@ class PaymentOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     offer_id: UUID
     target_mitra_id: UUID | None = None
+
+
+class LeaveByCustomer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a customer leaves a chat (T.5). Everything is optional. With `block`, the two are never paired again."""
+
+    reason_code: CustomerLeaveReason | None = None
+    report: NewReport | None = None
+    block: bool = False
+
+
+class LeaveByMitra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a mitra leaves a chat (T.5). Everything is optional. With `block`, the two are never paired again.
+
+    Operators see `reason_code`. The customer never sees it.
+    """
+
+    reason_code: MitraLeaveReason | None = None
+    report: NewReport | None = None
+    block: bool = False
+
+
+class NotStored(msgspec.Struct, frozen=True):
+    """A part of a leave that was refused. `code` is a code of the operation that stores this part alone."""
+
+    part: Literal["report", "block"]
+    code: str
+
+
+class LeftSession(Session, frozen=True, kw_only=True):
+    """The ended chat, as its customer sees it. `not_stored` has the refused parts. The chat ends all the same."""
+
+    not_stored: list[NotStored]
+
+
+class LeftMitraSession(MitraSession, frozen=True, kw_only=True):
+    """The ended chat, as its mitra sees it. `not_stored` has the refused parts. The chat ends all the same."""
+
+    not_stored: list[NotStored]
 
 
 class Review(msgspec.Struct, frozen=True):

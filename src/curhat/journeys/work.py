@@ -27,7 +27,7 @@ _AFTER_EVERY_ID: Final = UUID(int=2**128 - 1)
 async def summary(tx: Transaction, mitra_id: UUID, zone_name: str | None) -> WorkSummary:
     """Return the mitra's work of today, this week and this month. Raises ValidationFailed for an unknown time zone."""
     zone_name = DEFAULT_ZONE if zone_name is None else zone_name
-    zone = _zone_of(zone_name)
+    zone = zone_of(zone_name)
     now = await read_clock(tx)
     since = period_starts(now, zone)
     first_id = first_id_at(min(since) - _CLOCK_SLACK)
@@ -61,7 +61,8 @@ def first_id_at(moment: datetime) -> UUID:
     return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
-def _zone_of(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """Return a time zone by its IANA name. Raises ValidationFailed."""
     try:
         if len(name) <= MAX_ZONE_CHARACTERS:
             return ZoneInfo(name)

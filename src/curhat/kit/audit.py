@@ -59,6 +59,9 @@ AuditAction = Literal[
     "transcript_approved",
     "list_exported",
     "what_if_asked",
+    "help_lines_proposed",
+    "help_lines_published",
+    "what_if_cancelled",
     "database_restored",
 ]
 
@@ -88,6 +91,7 @@ AuditSubject = Literal[
     "gateway",
     "database",
     "what_if",
+    "help_lines",
     ListName,
 ]
 

@@ -178,6 +178,17 @@ class Transaction:
         """Publish `payload` on `channel` after the commit of this transaction, and never after a rollback."""
         self._signals.append((channel, payload))
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undo the statements and signals of the block, and nothing else, if the block raises an error."""
+        signals = len(self._signals)
+        try:
+            async with self.connection.transaction():
+                yield
+        except BaseException:
+            del self._signals[signals:]
+            raise
+
     def committed(self) -> None:
         """Send this transaction's signals. Only Database.transaction calls this method, after the commit."""
         for channel, payload in self._signals:

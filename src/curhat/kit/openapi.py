@@ -151,10 +151,17 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         operation.setdefault("parameters", []).append(_FRESH_CODE_PARAMETER)
     if Unauthenticated.code in codes:
         operation["security"] = [{"bearer": []}, {f"{_caller_role(path)}_cookie": []}]
-    if any(parameter["name"] == "format" for parameter in operation.get("parameters", [])):
-        responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] == "format":
+            for media_type in _media_types(parameter["schema"]):
+                responses["200"]["content"][media_type] = {"schema": {"type": "string"}}
     if TooManyRequests.code in codes:
         responses[str(TooManyRequests.status)]["headers"] = _RETRY_AFTER
+
+
+def _media_types(format_schema: dict[str, Any]) -> list[str]:
+    """Return the media types of the answers that are not JSON, for the values of a parameter `format`."""
+    return [f"text/{value}" for value in format_schema["enum"] if value != "json"]
 
 
 def _let_be_absent(body: dict[str, Any]) -> None:

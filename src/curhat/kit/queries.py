@@ -142,7 +142,7 @@ async def delete_keys_of_user(db: Executor, /, *, role: str, user_id: UUID) -> N
 DELETE_KEYS_ABOUT: Final = """
 DELETE FROM idempotency_keys
 WHERE role = $1 AND user_id = ANY ($2::uuid[])
-    AND (position($3::text IN body) > 0
+    AND (created_at < curhat_now() - interval '24 hours' OR position($3::text IN body) > 0
         OR EXISTS (SELECT 1 FROM unnest($4::uuid[]) AS session_id WHERE position(session_id::text IN body) > 0))
 """
 
@@ -150,7 +150,8 @@ WHERE role = $1 AND user_id = ANY ($2::uuid[])
 async def delete_keys_about(
     db: Executor, /, *, role: str, user_ids: Sequence[UUID], about: str, session_ids: Sequence[UUID]
 ) -> None:
-    """Delete the keys of these users whose stored answer names the person @about, or one of the sessions @session_ids."""
+    """Delete the keys of these users whose stored answer names the person @about, or one of the sessions @session_ids. Also
+    delete those that are older than 24 hours, as prune_keys does."""
     await db.execute(DELETE_KEYS_ABOUT, role, user_ids, about, session_ids)
 
 

@@ -53,10 +53,11 @@ SELECT forget_name_in_audit(@mitra_id)::text AS done
 DELETE FROM idempotency_keys WHERE role = @role AND user_id = @user_id
 
 -- name: delete_keys_about :exec
--- Delete the keys of these users whose stored answer names the person @about, or one of the sessions @session_ids.
+-- Delete the keys of these users whose stored answer names the person @about, or one of the sessions @session_ids. Also
+-- delete those that are older than 24 hours, as prune_keys does.
 DELETE FROM idempotency_keys
 WHERE role = @role AND user_id = ANY (@user_ids::uuid[])
-    AND (position(@about::text IN body) > 0
+    AND (created_at < curhat_now() - interval '24 hours' OR position(@about::text IN body) > 0
         OR EXISTS (SELECT 1 FROM unnest(@session_ids::uuid[]) AS session_id WHERE position(session_id::text IN body) > 0))
 
 -- name: read_clock :one

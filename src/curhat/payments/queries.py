@@ -607,6 +607,28 @@ async def question_charges(db: Executor, /, *, payment_id: UUID) -> list[UUID]:
     return [row[0] for row in await db.fetch(QUESTION_CHARGES, payment_id)]
 
 
+QUESTION_DECIDED_CHARGES: Final = """
+UPDATE charge_attempts
+SET questioned_at = greatest(curhat_now(), questioned_at + interval '1 microsecond'), decided_round = NULL
+WHERE payment_id = ANY ($1::uuid[]) AND status = 'approved' AND decided_round IS NOT NULL
+    AND amount_rp > (
+        SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
+        WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM review_cases
+        WHERE review_cases.payment_id = charge_attempts.payment_id
+            AND review_cases.needs_approval AND review_cases.approved_by IS NULL
+    )
+"""
+
+
+async def question_decided_charges(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
+    """Question the charges of these payments about which an operator decided while the session still ran, and of which
+    something is left. A decision that waits for a second operator stays."""
+    await db.execute(QUESTION_DECIDED_CHARGES, payment_ids)
+
+
 QUESTION_REFUSED_CHARGE: Final = """
 UPDATE charge_attempts
 SET questioned_at = greatest(curhat_now(), questioned_at + interval '1 microsecond'), decided_round = NULL

@@ -262,6 +262,22 @@ WHERE payment_id = @payment_id AND status IN ('approved', 'approved_late') AND a
 )
 RETURNING id
 
+-- name: question_decided_charges :exec
+-- Question the charges of these payments about which an operator decided while the session still ran, and of which
+-- something is left. A decision that waits for a second operator stays.
+UPDATE charge_attempts
+SET questioned_at = greatest(curhat_now(), questioned_at + interval '1 microsecond'), decided_round = NULL
+WHERE payment_id = ANY (@payment_ids::uuid[]) AND status = 'approved' AND decided_round IS NOT NULL
+    AND amount_rp > (
+        SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
+        WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM review_cases
+        WHERE review_cases.payment_id = charge_attempts.payment_id
+            AND review_cases.needs_approval AND review_cases.approved_by IS NULL
+    )
+
 -- name: question_refused_charge :execrows
 -- Question the charge of a refund that the gateway refused, if no decision covers this refund any more: an operator
 -- has decided about the charge again since, or nobody has decided about the charge.

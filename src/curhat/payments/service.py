@@ -471,6 +471,16 @@ async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseR
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
 
+async def open_cases_of_ended(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
+    """Open the review case of each payment of a session that ended without being delivered (X.8, X.11).
+
+    If an operator decided about a charge while the session still ran, the operator did not know this end. The charge is
+    then in question again, and the decided case opens.
+    """
+    await queries.question_decided_charges(tx, payment_ids=payment_ids)
+    await open_cases(tx, payment_ids, reason)
+
+
 async def open_case_by_hand(tx: Transaction, payment_id: UUID, by: UUID, note: str) -> UUID:
     """Open a case with the reason `complaint` about whatever is left of the payment's charges (X.12).
 

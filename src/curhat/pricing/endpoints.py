@@ -1,6 +1,9 @@
 """The HTTP endpoint that lists the offers."""
 
+from typing import Final
+
 from litestar import get
+from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery
@@ -13,6 +16,9 @@ from curhat.kit.openapi import SIGNED_IN, answers
 from curhat.kit.settings import Settings
 from curhat.pricing import queries, service
 from curhat.pricing.schemas import OfferList, Purpose, ServiceFacts
+
+# For how long a browser or a proxy can keep the facts. A new price is shown before signing in at most this much later.
+SERVICE_FACTS_SECONDS: Final = 60
 
 
 @get(
@@ -43,6 +49,7 @@ async def list_offers(
     "/api/content/service",
     operation_id="get_service_facts",
     tags=["content"],
+    cache_control=CacheControlHeader(max_age=SERVICE_FACTS_SECONDS, public=True),
 )
 async def get_service_facts(
     database: NamedDependency[Database], settings: NamedDependency[Settings]

@@ -9,7 +9,7 @@ Guarantees:
     A person sends at most 20 messages in 5 s and 60 in a minute. With several server processes, a person can send a few
     messages more (pace.py).
     A session ends once, for one reason. The worker never ends a session before its time is over. A member never ends
-    a session after its time is over.
+    a session after its time is over. A member who leaves then ends it by time, if no worker has done so yet (T.5).
     The text of a session is deleted once, and never while a report holds it (invariant 14). Neither member can read a
     text that the customer deleted.
 Concurrency:

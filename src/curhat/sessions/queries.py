@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -11,7 +10,7 @@ import msgspec
 from curhat.configuration.definitions import DefaultAction
 from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.kit.identity import Role
-from curhat.sessions.states import DecidedBy, Delivery, EndReason, ExtensionStatus, SessionStatus
+from curhat.sessions.states import DecidedBy, Delivery, EndReason, ExtensionStatus, LeaveReason, SessionStatus
 
 
 class SendRow(msgspec.Struct, frozen=True):
@@ -296,6 +295,40 @@ async def end_session_early(
     the caller is not a member, or the session is over. With @away_seconds, also returns no row if the mitra has been
     disconnected for less than @away_seconds."""
     row = await db.fetchrow(END_SESSION_EARLY, session_id, user_id, role, end_reason, end_note, away_seconds)
+    if row is None:
+        return None
+    return EndedSession(*row)
+
+
+LEAVE_SESSION: Final = """
+WITH locked_session AS MATERIALIZED (
+    SELECT id, status, ends_at, open_extension_id FROM sessions
+    WHERE id = $1 AND $2 = CASE $3::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT locked.id, curhat_now() AS now FROM locked_session AS locked
+), locked AS (
+    SELECT locked_session.*, moment.now,
+        locked_session.ends_at > moment.now OR locked_session.open_extension_id IS NOT NULL AS is_early
+    FROM locked_session JOIN moment USING (id)
+)
+UPDATE sessions SET status = 'ended', ended_at = locked.now,
+    end_reason = CASE WHEN locked.is_early THEN $3::text || '_ended' ELSE 'time_up' END,
+    leave_reason = CASE WHEN locked.is_early THEN $4 END,
+    open_extension_id = NULL
+FROM locked
+WHERE sessions.id = locked.id AND locked.status = 'active'
+RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
+"""
+
+
+async def leave_session(
+    db: Executor, /, *, session_id: UUID, user_id: UUID, role: Role, leave_reason: LeaveReason | None
+) -> EndedSession | None:
+    """End the session for a member who leaves (active → ended). If the session's time is over, the session ends by time,
+    because no worker has ended it yet. Returns the id of the extension that was open. Returns no row if the caller is not
+    a member, or the session has ended."""
+    row = await db.fetchrow(LEAVE_SESSION, session_id, user_id, role, leave_reason)
     if row is None:
         return None
     return EndedSession(*row)
@@ -720,7 +753,7 @@ WITH hidden AS MATERIALIZED (
     FROM (SELECT id FROM hidden UNION ALL SELECT id FROM overdue) AS due
 )
 SELECT id FROM (
-    SELECT id, sum(messages) OVER (ORDER BY id) - messages AS messages_before FROM due
+    SELECT id, (sum(messages) OVER (ORDER BY id) - messages)::bigint AS messages_before FROM due
 ) AS counted
 WHERE messages_before < $4
 ORDER BY id
@@ -728,7 +761,7 @@ ORDER BY id
 
 
 async def lock_due_texts(
-    db: Executor, /, *, reportable_hours: int, max_sessions: int, kept_months: int, max_messages: Decimal
+    db: Executor, /, *, reportable_hours: int, max_sessions: int, kept_months: int, max_messages: int
 ) -> list[UUID]:
     """Find ended sessions whose text must be deleted, and lock them: those that their customers deleted, once the mitra had
     @reportable_hours to report them, and those that ended more than @kept_months ago. Held sessions are left out. Skips

@@ -2,6 +2,7 @@
 -- type: role = Role from curhat.kit.identity
 -- type: session_status = SessionStatus from curhat.sessions.states
 -- type: end_reason = EndReason from curhat.sessions.states
+-- type: leave_reason = LeaveReason from curhat.sessions.states
 -- type: status = ExtensionStatus from curhat.sessions.states
 -- type: extension_status = ExtensionStatus from curhat.sessions.states
 -- type: decided_by = DecidedBy from curhat.sessions.states
@@ -171,6 +172,31 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
     AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL)
     AND (@away_seconds::float8 IS NULL
         OR locked.mitra_away_since <= moment.now - make_interval(secs => @away_seconds::float8))
+RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
+
+-- name: leave_session :optional
+-- End the session for a member who leaves (active → ended). If the session's time is over, the session ends by time,
+-- because no worker has ended it yet. Returns the id of the extension that was open. Returns no row if the caller is not
+-- a member, or the session has ended.
+-- nullable: open_extension_id, @leave_reason
+-- row: EndedSession
+WITH locked_session AS MATERIALIZED (
+    SELECT id, status, ends_at, open_extension_id FROM sessions
+    WHERE id = @session_id AND @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT locked.id, curhat_now() AS now FROM locked_session AS locked
+), locked AS (
+    SELECT locked_session.*, moment.now,
+        locked_session.ends_at > moment.now OR locked_session.open_extension_id IS NOT NULL AS is_early
+    FROM locked_session JOIN moment USING (id)
+)
+UPDATE sessions SET status = 'ended', ended_at = locked.now,
+    end_reason = CASE WHEN locked.is_early THEN @role::text || '_ended' ELSE 'time_up' END,
+    leave_reason = CASE WHEN locked.is_early THEN @leave_reason END,
+    open_extension_id = NULL
+FROM locked
+WHERE sessions.id = locked.id AND locked.status = 'active'
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_suspended_session :optional
@@ -408,7 +434,7 @@ WITH hidden AS MATERIALIZED (
     FROM (SELECT id FROM hidden UNION ALL SELECT id FROM overdue) AS due
 )
 SELECT id FROM (
-    SELECT id, sum(messages) OVER (ORDER BY id) - messages AS messages_before FROM due
+    SELECT id, (sum(messages) OVER (ORDER BY id) - messages)::bigint AS messages_before FROM due
 ) AS counted
 WHERE messages_before < @max_messages
 ORDER BY id

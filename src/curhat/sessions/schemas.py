@@ -100,8 +100,7 @@ class Session(_SessionFields, frozen=True):
     `mitra_connected` is false while the mitra of a running chat has been disconnected for more than 6 s. From
     `review_possible_at` on, the customer can end the chat with a review. It is null while the mitra is connected.
     `review_reason` says why operators review what the chat cost. It is null if nothing is reviewed because of its end.
-    The reader can read the text of an ended chat until `text_until` (P.7). `text_gone`: the reader can no longer read
-    it.
+    The reader can read the text of an ended chat until `text_until` (P.7). If `text_gone` is true, the text is gone.
     """
 
     payment_id: UUID

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from curhat.deadlines import service as deadlines
-from curhat.kit.database import Transaction
+from curhat.kit.database import Executor, Transaction
 from curhat.kit.errors import NotFound, TooManyRequests, ValidationFailed, invalid_field, too_many_until
 from curhat.kit.identity import Identity, Role
 from curhat.kit.page import PAGE_SIZE, Page
@@ -45,6 +45,7 @@ from curhat.sessions.states import (
     TEXT_READABLE_BY_MITRA_DAYS,
     TEXT_REPORTABLE_HOURS,
     EndReason,
+    LeaveReason,
 )
 
 # Deadline kind. The accept that starts a session also arms SESSION_END.
@@ -265,6 +266,27 @@ async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: 
     return (await _end_early(tx, mitra, session_id, "mitra_ended", note)).for_mitra
 
 
+async def leave(
+    tx: Transaction, identity: Identity, session_id: UUID, leave_reason: LeaveReason | None
+) -> SessionViews:
+    """End a session for a member who leaves (active → ended, T.5). A pending extension ends without a charge.
+
+    A mitra's end opens a case (X.8). If the session has ended, nothing changes. If its time is over and no worker has
+    ended it yet, the session ends by time. A mitra always has a `leave_reason`. Raises NotFound.
+    """
+    ended = await queries.leave_session(
+        tx,
+        session_id=session_id,
+        role=identity.role,
+        user_id=identity.user_id,
+        leave_reason=leave_reason,
+    )
+    if ended is None:
+        return await own_session(tx, identity, session_id)
+    (views,) = await _finish_ends(tx, [ended], ended.open_extension_id)
+    return views
+
+
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
     """End a session, because an operator suspended the mitra (active → ended). Opens a case (X.8).
 
@@ -367,7 +389,7 @@ async def _open_cases(tx: Transaction, session_ids: Sequence[UUID], *, with_revi
             payment_ids += await queries.list_payments_of_approved_extensions(
                 tx, session_ids=[session.id for session in concerned]
             )
-            await payments.open_cases(tx, payment_ids, reason)
+            await payments.open_cases_of_ended(tx, payment_ids, reason)
 
 
 # The text of a chat ------------------------------------------------------------------------------------------
@@ -454,6 +476,16 @@ async def erase(tx: Transaction, role: Role, user_id: UUID) -> bool:
     return len(found) == MAX_SESSIONS_PER_DESTROY
 
 
+async def read_overdue_text(db: Executor) -> float | None:
+    """Return by how many seconds the oldest text that must be deleted is over its time.
+
+    The result is negative or None if no text is over its time.
+    """
+    return await queries.read_overdue_text(
+        db, kept_months=TEXT_KEPT_MONTHS, reportable_hours=TEXT_REPORTABLE_HOURS
+    )
+
+
 # Reading -------------------------------------------------------------------------------------------------
 
 
@@ -526,6 +558,21 @@ async def messages_page(
         text_until=text.text_until,
         text_gone=text.is_gone,
     )
+
+
+async def messages_after(
+    tx: Transaction, identity: Identity, session_id: UUID, after: UUID, max_messages: int
+) -> list[Message]:
+    """Return this member's next messages of a session, oldest first, beginning after the message `after`.
+
+    The list is empty if the text is gone. Raises NotFound.
+    """
+    if (await readable_text(tx, identity, session_id)).is_gone:
+        return []
+    rows = await queries.list_messages_after(
+        tx, session_id=session_id, after_id=after, max_messages=max_messages
+    )
+    return msgspec.convert(rows, list[Message], from_attributes=True)
 
 
 async def readable_text(tx: Transaction, identity: Identity, session_id: UUID) -> TextRow:

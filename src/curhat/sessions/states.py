@@ -11,6 +11,11 @@ STEPS: frozenset[tuple[SessionStatus, SessionStatus]] = frozenset({("active", "e
 EndReason = Literal["time_up", "customer_ended", "mitra_ended", "mitra_suspended"]
 ALL_END_REASONS: frozenset[str] = frozenset(get_args(EndReason))
 
+# Why a member left a chat in one press (T.5). `not_given` stands for a mitra who gave no reason.
+CustomerLeaveReason = Literal["felt_unsafe", "emergency", "technical", "other"]
+MitraLeaveReason = Literal[CustomerLeaveReason, "customer_inappropriate"]
+LeaveReason = Literal[MitraLeaveReason, "not_given"]
+
 ExtensionStatus = Literal["pending", "charging", "approved", "rejected", "charge_failed"]
 OPEN_EXTENSION_STATUSES: frozenset[ExtensionStatus] = frozenset({"pending", "charging"})
 

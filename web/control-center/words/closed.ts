@@ -19,6 +19,9 @@ export type Word = NonNullable<
   | Schemas['Request']['close_reason']
   | Schemas['OperatorAccount']['role']
   | Schemas['TranscriptMessage']['sender']
+  | Schemas['TranscriptGround']['kind']
+  | Schemas['QueuedReport'][
+      'kind' | 'reason' | 'level' | 'status' | 'urgency' | 'decision' | 'appeal_decision']
   // The timeline and the audit contain the reasons of refunds and the values of suspensions as free text.
   | 'late_approval'
   | 'operator_decision'

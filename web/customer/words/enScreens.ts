@@ -197,9 +197,7 @@ const en: typeof id = {
   },
   chat: {
     endTitle: 'End the chat now?',
-    endText: 'The time that is left cannot be used later and is not refunded.',
     endStay: 'Keep talking',
-    endNow: 'Yes, end it',
     empty: (name: string) => `You are connected with ${isolated(name)}. Start anywhere, and take your time.`,
     reviewTitle: 'End and ask for a review?',
     reviewText: (name: string) =>

@@ -201,9 +201,7 @@ export default {
   },
   chat: {
     endTitle: 'Akhiri curhat sekarang?',
-    endText: 'Sisa waktunya tidak bisa dipakai lagi dan tidak dikembalikan.',
     endStay: 'Lanjut curhat',
-    endNow: 'Ya, akhiri',
     empty: (name: string) =>
       `Kamu terhubung dengan ${isolated(name)}. Mulai dari mana saja, pelan-pelan juga tidak apa-apa.`,
     reviewTitle: 'Akhiri dan minta diperiksa?',

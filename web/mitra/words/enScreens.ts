@@ -59,23 +59,38 @@ const en: typeof id = {
   },
   end: {
     title: 'End the session early?',
-    text: (name: string) =>
-      `Our team looks at every session that you end early. Only our team reads your reason, not ${isolated(name)}.`,
-    why: 'Why do you end it?',
-    reasons: {
-      mine: 'Something urgent came up for me',
-      technical: 'My network or phone has trouble',
-      help: 'They need more help than a talk',
-      manners: 'Rude or improper language',
-      other: 'Another reason',
-    },
-    detail: 'Tell us a little',
-    detailOptional: 'Anything else (may stay empty)',
-    choose: 'Choose a reason first.',
-    describe: 'Write the reason first.',
-    tooLong: 'Too long: 400 characters at most.',
-    now: 'End the session',
     stay: 'Back to the chat',
+  },
+  concern: {
+    title: 'I am worried',
+    noEmergency:
+      'This is not an emergency service. Nobody of the team may be looking at this moment. If there is danger, ask them to call 112 or somebody near them.',
+    private: (name: string) =>
+      `${isolated(name)} does not see this page. You will not see their phone number.`,
+    tell: 'Tell our team',
+    note: 'What the team should know. You can leave it empty',
+    worried: 'I am worried',
+    dangerNow: 'There is danger now',
+    told: {
+      worried: 'The team knows that you are worried. Please stay with them.',
+      danger_now: 'The team knows that there is danger now. Please stay with them.',
+    },
+    notTold: 'Not sent yet. Try again.',
+    tooMany: 'The team has been told about this chat many times. Please stay with them.',
+    card: 'Help card',
+    cardText: (name: string) => `${isolated(name)} sees it as an ordinary message from you:`,
+    cardSend: 'Send the help card',
+    cardSent: 'The help card is in the chat.',
+    guidance: 'What you can do',
+    steps: [
+      ['Ask plainly', '“Are you thinking of ending your life?” Asking does not make it worse.'],
+      ['If yes, ask on', 'Is there a plan? With what? When?'],
+      ['Stay', 'Listen, without advice and without judging. Do not promise to keep it secret.'],
+      ['Who is near you?', 'Ask them to call that person now, and to put dangerous things out of reach.'],
+      ['Go for help together', 'The nearest emergency room or puskesmas, or a number on the help card.'],
+    ],
+    draft: 'This guidance is a draft that no psychologist has reviewed yet.',
+    back: 'Back to the chat',
   },
   ended: {
     time_up: 'The time is up. Thank you for listening.',
@@ -147,6 +162,12 @@ const en: typeof id = {
     change: 'Change the break',
   },
   summary: {
+    ratings: 'What customers say',
+    weeks: (first, last) => `${first} to ${last}`,
+    answers: { helpful: 'It helped', neutral: 'It was okay', uncomfortable: 'It felt wrong' },
+    noRatings: 'Not enough answers to show yet.',
+    ratingsHint:
+      'The numbers appear with ten answers by five customers, without the last seven days. Nobody sees the answer of one person.',
     title: 'Summary',
     today: 'Today',
     week: 'This week',

@@ -59,23 +59,42 @@ export default {
   },
   end: {
     title: 'Akhiri sesi lebih awal?',
-    text: (name: string) =>
-      `Tim kami memeriksa setiap sesi yang kamu akhiri lebih awal. Alasanmu hanya dibaca tim kami, bukan ${isolated(name)}.`,
-    why: 'Kenapa diakhiri?',
-    reasons: {
-      mine: 'Ada keadaan mendesak di pihakku',
-      technical: 'Jaringan atau HP-ku bermasalah',
-      help: 'Dia perlu bantuan lebih dari sekadar curhat',
-      manners: 'Kata-katanya kasar atau tidak pantas',
-      other: 'Alasan lain',
-    },
-    detail: 'Ceritakan sedikit',
-    detailOptional: 'Tambahan (boleh kosong)',
-    choose: 'Pilih alasannya dulu.',
-    describe: 'Tulis alasannya dulu.',
-    tooLong: 'Terlalu panjang: paling banyak 400 huruf.',
-    now: 'Akhiri sesi',
     stay: 'Kembali ke chat',
+  },
+  /** The guidance is a draft that a psychologist has not reviewed yet (H.3). */
+  concern: {
+    title: 'Saya khawatir',
+    noEmergency:
+      'Ini bukan layanan darurat. Mungkin sekarang tidak ada petugas yang melihat. Kalau ada bahaya, ajak dia menghubungi 112 atau orang terdekat.',
+    private: (name: string) =>
+      `${isolated(name)} tidak melihat halaman ini. Kamu tidak akan melihat nomor HP-nya.`,
+    tell: 'Beri tahu tim kami',
+    note: 'Yang perlu tim tahu. Boleh kosong',
+    worried: 'Aku khawatir',
+    dangerNow: 'Ada bahaya sekarang',
+    told: {
+      worried: 'Tim sudah diberi tahu: kamu khawatir. Tetap temani dia, ya.',
+      danger_now: 'Tim sudah diberi tahu: ada bahaya sekarang. Tetap temani dia, ya.',
+    },
+    notTold: 'Belum terkirim. Coba lagi.',
+    tooMany: 'Tim sudah berkali-kali diberi tahu tentang chat ini. Tetap temani dia, ya.',
+    card: 'Kartu bantuan',
+    cardText: (name: string) => `${isolated(name)} melihatnya sebagai pesan biasa darimu:`,
+    cardSend: 'Kirim kartu bantuan',
+    cardSent: 'Kartu bantuan ada di chat.',
+    guidance: 'Yang bisa kamu lakukan',
+    steps: [
+      ['Tanya terus terang', '“Apa kamu berpikir untuk mengakhiri hidupmu?” Bertanya tidak menambah bahaya.'],
+      ['Kalau ya, tanya lagi', 'Apa sudah ada rencana? Dengan apa? Kapan?'],
+      [
+        'Tetap di sini',
+        'Dengarkan, tanpa menasihati dan tanpa menghakimi. Jangan berjanji menyimpan rahasia.',
+      ],
+      ['Siapa di dekatmu?', 'Ajak dia memanggil orang itu sekarang, dan menjauhkan benda yang berbahaya.'],
+      ['Ajak mencari pertolongan', 'IGD atau puskesmas terdekat, atau nomor di kartu bantuan.'],
+    ],
+    draft: 'Panduan ini rancangan, belum diperiksa psikolog.',
+    back: 'Kembali ke chat',
   },
   ended: {
     time_up: 'Waktunya habis. Terima kasih sudah mendengarkan.',
@@ -147,6 +166,12 @@ export default {
     change: 'Ubah istirahat',
   },
   summary: {
+    ratings: 'Kata pelanggan',
+    weeks: (first: string, last: string) => `${first} sampai ${last}`,
+    answers: { helpful: 'Membantu', neutral: 'Biasa', uncomfortable: 'Tidak nyaman' },
+    noRatings: 'Belum cukup jawaban untuk ditampilkan.',
+    ratingsHint:
+      'Jumlahnya muncul kalau sudah ada sepuluh jawaban dari lima pelanggan, tanpa tujuh hari terakhir. Jawaban satu orang tidak pernah terlihat.',
     title: 'Ringkasan',
     today: 'Hari ini',
     week: 'Minggu ini',

@@ -152,6 +152,29 @@ export interface paths {
         patch: operations["change_customer_profile"];
         trace?: never;
     };
+    "/api/client/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ExportCustomer
+         * @description Send all data of the customer, as JSON or as a page to read and print. Three a day.
+         *
+         *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
+         *     The answer breaks off if the customer signs out meanwhile. A complete JSON ends with `complete`.
+         */
+        get: operations["export_customer_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/mitra-availability": {
         parameters: {
             query?: never;
@@ -643,6 +666,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/client/sessions/{session_id}/leave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * LeaveSessionByCustomer
+         * @description Leave the chat: end it, and report and block the bestie if wanted, in one step.
+         *
+         *     The chat ends even if the report or the block is refused: `not_stored` names the refused part. A chat that is over
+         *     already is answered as it ended, and the report and the block are stored.
+         */
+        post: operations["leave_session_by_customer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/sessions/{session_id}/messages": {
         parameters: {
             query?: never;
@@ -669,6 +715,30 @@ export interface paths {
          *     decision.
          */
         delete: operations["delete_chat_text"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/sessions/{session_id}/rating": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetSessionRating
+         * @description Return the customer's own rating of a chat, and whether the chat can be rated now.
+         */
+        get: operations["get_session_rating"];
+        put?: never;
+        /**
+         * RateSession
+         * @description Say how a chat was, for 7 days after it. A later answer replaces the earlier one (T.6).
+         */
+        post: operations["rate_session"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -728,6 +798,28 @@ export interface paths {
          * @description Return everything that a customer's client shows, and the stream position of this snapshot.
          */
         get: operations["get_customer_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/content/help-lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetHelpLines
+         * @description Return the current help lines, to everybody. A client keeps the newest copy, and asks with its ETag.
+         *
+         *     404: nothing was published. The clients then show the list of their release.
+         */
+        get: operations["get_help_lines"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1238,6 +1330,50 @@ export interface paths {
         get: operations["get_gateway_notice"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/help-lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListHelpLineVersions
+         * @description The current version, the proposed version, and the newest versions.
+         */
+        get: operations["list_help_line_versions"];
+        put?: never;
+        /**
+         * ProposeHelpLines
+         * @description Propose a new list. Everybody sees it after another admin has published it.
+         */
+        post: operations["propose_help_lines"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/help-lines/{version}/approval": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * PublishHelpLines
+         * @description Publish the newest proposal of another admin. From now on, everybody sees it.
+         */
+        post: operations["publish_help_lines"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2340,6 +2476,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ExportMitra
+         * @description Send all data of the mitra, as JSON or as a page to read and print. Three a day.
+         *
+         *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
+         *     The answer breaks off if the mitra signs out meanwhile. A complete JSON ends with `complete`.
+         */
+        get: operations["export_mitra_data"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/notices": {
         parameters: {
             query?: never;
@@ -2489,6 +2648,26 @@ export interface paths {
          *     A test takes the same path as the push for an offered request. A test that arrives repairs a failed subscription.
          */
         post: operations["test_push"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/ratings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListRatingSums
+         * @description Return sums of the ratings of the mitra's chats, by weeks of Asia/Jakarta, newest first (T.6).
+         */
+        get: operations["list_rating_sums"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2697,6 +2876,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/sessions/{session_id}/leave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * LeaveSessionByMitra
+         * @description Leave the chat: end it, and report and block the customer if wanted, in one step. An operator reviews the chat.
+         *
+         *     The chat ends even if the report or the block is refused: `not_stored` names the refused part. A chat that is over
+         *     already is answered as it ended, and the report and the block are stored.
+         */
+        post: operations["leave_session_by_mitra"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/sessions/{session_id}/messages": {
         parameters: {
             query?: never;
@@ -2880,7 +3082,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "account_deleted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "account_deleted" | "customer_suspended" | "customer_suspension_lifted" | "report_opened" | "report_decided" | "suspension_approved" | "suspension_refused" | "appeal_decided" | "phone_revealed" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "transcript_requested" | "transcript_approved" | "list_exported" | "what_if_asked" | "help_lines_proposed" | "help_lines_published" | "what_if_cancelled" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -2889,7 +3091,7 @@ export interface components {
             occurred_at: string;
             old_value: string | null;
             /** @enum {string} */
-            subject: "operator" | "review_case" | "report" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "what_if" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "mitra-requests" | "reports" | "audit";
+            subject: "operator" | "review_case" | "report" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "what_if" | "help_lines" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "mitra-requests" | "reports" | "audit";
             subject_id: string;
         };
         /** Availability */
@@ -2910,6 +3112,11 @@ export interface components {
             key: string;
             our_rp: number | null;
             our_status: string | null;
+        };
+        /** BothLanguages */
+        BothLanguages: {
+            en: string;
+            id: string;
         };
         /** BreakOrder */
         BreakOrder: {
@@ -3084,6 +3291,7 @@ export interface components {
             paid_rp: number;
             payments: number;
             phone_masked: string;
+            ratings: components["schemas"]["RatingCounts"];
             reports: components["schemas"]["ReportsOfPerson"];
             sessions: number;
             suspended: boolean;
@@ -3196,6 +3404,7 @@ export interface components {
             funnel: components["schemas"]["Funnel"];
             gateway_alerts: number;
             gateway_unanswered: number;
+            help_lines_unverified: number;
             match_rate: number | null;
             money: components["schemas"]["MoneyToday"];
             online: number;
@@ -3276,6 +3485,108 @@ export interface components {
         /** EndEarly */
         EndEarly: {
             reason: string;
+        };
+        /** Export */
+        Export: {
+            blocks: components["schemas"]["ExportedBlock"][];
+            chats: components["schemas"]["ExportedChatWithText"][];
+            /** @constant */
+            complete: true;
+            /** Format: date-time */
+            exported_at: string;
+            payments: components["schemas"]["ExportedPayment"][];
+            profile: components["schemas"]["ExportedProfile"];
+            reports: components["schemas"]["ExportedReport"][];
+            /** @constant */
+            version: 1;
+        };
+        /** ExportedBlock */
+        ExportedBlock: {
+            /** Format: date-time */
+            created_at: string;
+            name: string;
+            /** Format: uuid */
+            session_id: string;
+        };
+        /** ExportedChatWithText */
+        ExportedChatWithText: {
+            duration_minutes: number;
+            /** @enum {null|string} */
+            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+            ended_at: string | null;
+            extended_minutes: number;
+            /** Format: uuid */
+            id: string;
+            messages: components["schemas"]["ExportedMessage"][];
+            openings: components["schemas"]["ExportedOpening"][];
+            /** Format: date-time */
+            started_at: string;
+            text_gone: boolean;
+            text_until: string | null;
+            with_name: string;
+        };
+        /** ExportedMessage */
+        ExportedMessage: {
+            /** Format: uuid */
+            id: string;
+            is_own: boolean;
+            read_at: string | null;
+            reply_to_message_id: string | null;
+            /** Format: date-time */
+            sent_at: string;
+            text: string;
+        };
+        /** ExportedOpening */
+        ExportedOpening: {
+            /** Format: date-time */
+            at: string;
+            /** @enum {string} */
+            why: "safety" | "payment" | "other";
+        };
+        /** ExportedPayment */
+        ExportedPayment: {
+            amount_rp: number;
+            charged_rp: number;
+            /** Format: date-time */
+            created_at: string;
+            duration_minutes: number;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            purpose: "session" | "extension";
+            reference: string;
+            refunds: components["schemas"]["PaymentRefund"][];
+            review: components["schemas"]["Review"] | null;
+            session_id: string | null;
+            /** @enum {string} */
+            status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded";
+            /** @enum {string} */
+            what_happened: "served" | "searching" | "no_session" | "cut_short" | "unanswered" | "expired" | "abandoned" | "declined";
+        };
+        /** ExportedProfile */
+        ExportedProfile: {
+            /** Format: uuid */
+            id: string;
+            /** Format: date-time */
+            member_since: string;
+            name: string;
+            phone_number: string;
+            /** @enum {string} */
+            role: "customer" | "mitra";
+        };
+        /** ExportedReport */
+        ExportedReport: {
+            /** Format: date-time */
+            created_at: string;
+            /** Format: uuid */
+            id: string;
+            note: string | null;
+            /** @enum {string} */
+            reason: "sexual" | "threat" | "insult" | "contact" | "money" | "minor" | "danger" | "not_listening" | "other";
+            /** Format: uuid */
+            session_id: string;
+            /** @enum {string} */
+            status: "received" | "acted" | "no_violation";
         };
         /** Extension */
         Extension: {
@@ -3386,6 +3697,59 @@ export interface components {
             wait_p50: number | null;
             wait_p95: number | null;
         };
+        /** HelpChannel */
+        HelpChannel: {
+            /** @enum {string} */
+            kind: "call" | "whatsapp" | "web";
+            value: string;
+        };
+        /** HelpLine */
+        HelpLine: {
+            channels: components["schemas"]["HelpChannel"][];
+            hours: components["schemas"]["BothLanguages"] | null;
+            id: string;
+            is_free: boolean | null;
+            /** @enum {string} */
+            kind: "line" | "step";
+            language: string;
+            name: string;
+            note: components["schemas"]["BothLanguages"] | null;
+            provider: string;
+            region: components["schemas"]["BothLanguages"];
+            source: string;
+            verified_at: string | null;
+            what_for: components["schemas"]["BothLanguages"];
+        };
+        /** HelpLineProposal */
+        HelpLineProposal: {
+            items: components["schemas"]["HelpLine"][];
+        };
+        /** HelpLines */
+        HelpLines: {
+            items: components["schemas"]["HelpLine"][];
+            /** Format: date-time */
+            published_at: string;
+            version: number;
+        };
+        /** HelpLineVersion */
+        HelpLineVersion: {
+            items: components["schemas"]["HelpLine"][];
+            /** Format: date-time */
+            proposed_at: string;
+            proposed_by: components["schemas"]["OperatorReference"] | null;
+            published_at: string | null;
+            published_by: components["schemas"]["OperatorReference"] | null;
+            unverified: string[];
+            version: number;
+        };
+        /** HelpLineVersions */
+        HelpLineVersions: {
+            current: components["schemas"]["HelpLineVersion"] | null;
+            history: components["schemas"]["HelpLineVersion"][];
+            proposed: components["schemas"]["HelpLineVersion"] | null;
+            /** Format: date-time */
+            server_now: string;
+        };
         /** Inbox */
         Inbox: {
             messages: components["schemas"]["InboxMessage"][];
@@ -3420,6 +3784,75 @@ export interface components {
             phone_masked: string;
             suspended: boolean;
             suspended_at: string | null;
+        };
+        /** LeaveByCustomer */
+        LeaveByCustomer: {
+            /** @default false */
+            block: boolean;
+            /** @enum {null|string} */
+            reason_code?: "felt_unsafe" | "emergency" | "technical" | "other" | null;
+            report?: components["schemas"]["NewReport"] | null;
+        };
+        /** LeaveByMitra */
+        LeaveByMitra: {
+            /** @default false */
+            block: boolean;
+            /** @enum {null|string} */
+            reason_code?: "felt_unsafe" | "emergency" | "technical" | "other" | "customer_inappropriate" | null;
+            report?: components["schemas"]["NewReport"] | null;
+        };
+        /** LeftMitraSession */
+        LeftMitraSession: {
+            customer: components["schemas"]["CustomerName"];
+            duration_minutes: number;
+            /** @enum {null|string} */
+            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+            ended_at: string | null;
+            /** Format: date-time */
+            ends_at: string;
+            extended_minutes: number;
+            extension: components["schemas"]["Extension"] | null;
+            /** Format: uuid */
+            id: string;
+            mitra: components["schemas"]["MitraName"];
+            not_stored: components["schemas"]["NotStored"][];
+            /** Format: date-time */
+            server_now: string;
+            /** Format: date-time */
+            started_at: string;
+            /** @enum {string} */
+            status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
+        };
+        /** LeftSession */
+        LeftSession: {
+            duration_minutes: number;
+            /** @enum {null|string} */
+            end_reason: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+            ended_at: string | null;
+            /** Format: date-time */
+            ends_at: string;
+            extended_minutes: number;
+            extension: components["schemas"]["Extension"] | null;
+            /** Format: uuid */
+            id: string;
+            mitra: components["schemas"]["MitraName"];
+            mitra_connected: boolean;
+            not_stored: components["schemas"]["NotStored"][];
+            /** Format: uuid */
+            payment_id: string;
+            review_possible_at: string | null;
+            /** @enum {null|string} */
+            review_reason: "cut_short" | "mitra_away" | "unanswered" | null;
+            /** Format: date-time */
+            server_now: string;
+            /** Format: date-time */
+            started_at: string;
+            /** @enum {string} */
+            status: "active" | "ended";
+            text_gone: boolean;
+            text_until: string | null;
         };
         /** LinkUse */
         LinkUse: {
@@ -3515,6 +3948,7 @@ export interface components {
             max_customers: number;
             online: boolean;
             phone_masked: string;
+            ratings: components["schemas"]["RatingCounts"];
             reports: components["schemas"]["ReportsOfPerson"];
             suspended: boolean;
             suspended_at: string | null;
@@ -3675,6 +4109,12 @@ export interface components {
             reply_to_message_id?: string | null;
             text: string;
         };
+        /** NewRating */
+        NewRating: {
+            /** @enum {string} */
+            answer: "helpful" | "neutral" | "uncomfortable";
+            tags?: ("felt_heard" | "kind" | "useful" | "slow" | "distracted" | "judged" | "pushy")[];
+        };
         /** NewReport */
         NewReport: {
             message_ids?: string[];
@@ -3700,6 +4140,12 @@ export interface components {
             server_now: string;
             session_id: string | null;
             suspended_until: string | null;
+        };
+        /** NotStored */
+        NotStored: {
+            code: string;
+            /** @enum {string} */
+            part: "report" | "block";
         };
         /** Offer */
         Offer: {
@@ -3727,7 +4173,7 @@ export interface components {
             email: string;
             /** Format: uuid */
             id: string;
-            permissions: ("own_account" | "view" | "decide" | "reveal" | "configure" | "manage_mitras" | "manage_devices" | "manage_operators" | "ask_what_if")[];
+            permissions: ("own_account" | "view" | "decide" | "reveal" | "configure" | "manage_mitras" | "manage_devices" | "manage_operators" | "publish" | "ask_what_if")[];
             recovery_codes_left: number;
             /** @enum {string} */
             role: "admin" | "reviewer" | "viewer";
@@ -4118,6 +4564,46 @@ export interface components {
             /** @enum {string} */
             urgency: "within_15_minutes" | "within_24_hours" | "within_72_hours";
         };
+        /** Rating */
+        Rating: {
+            /** @enum {string} */
+            answer: "helpful" | "neutral" | "uncomfortable";
+            /** Format: date-time */
+            rated_at: string;
+            /** Format: uuid */
+            session_id: string;
+            tags: ("felt_heard" | "kind" | "useful" | "slow" | "distracted" | "judged" | "pushy")[];
+        };
+        /** RatingCounts */
+        RatingCounts: {
+            helpful: number;
+            neutral: number;
+            tags: {
+                [key: string]: number;
+            };
+            uncomfortable: number;
+        };
+        /** RatingsOfWeeks */
+        RatingsOfWeeks: {
+            /** Format: date */
+            first_day: string;
+            helpful: number;
+            /** Format: date */
+            last_day: string;
+            neutral: number;
+            uncomfortable: number;
+        };
+        /** RatingState */
+        RatingState: {
+            closes_at: string | null;
+            rating: components["schemas"]["Rating"] | null;
+            /** Format: date-time */
+            server_now: string;
+        };
+        /** RatingSums */
+        RatingSums: {
+            items: components["schemas"]["RatingsOfWeeks"][];
+        };
         /** RealtimeTicket */
         RealtimeTicket: {
             /** Format: date-time */
@@ -4451,6 +4937,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_trial: boolean;
+            /** @enum {null|string} */
+            leave_reason: "felt_unsafe" | "emergency" | "technical" | "other" | "customer_inappropriate" | "not_given" | null;
             messages_of_customer: number;
             messages_of_mitra: number;
             mitra: components["schemas"]["MitraReference"];
@@ -4487,6 +4975,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_trial: boolean;
+            /** @enum {null|string} */
+            leave_reason: "felt_unsafe" | "emergency" | "technical" | "other" | "customer_inappropriate" | "not_given" | null;
             mitra: components["schemas"]["MitraReference"];
             /** Format: uuid */
             payment_id: string;
@@ -5424,6 +5914,96 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    export_customer_data: {
+        parameters: {
+            query?: {
+                format?: "json" | "html";
+                language?: "id" | "en";
+                zone?: string;
+            };
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: request_id:code. */
+                "X-Fresh-Code": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                    "text/html": string;
+                };
+            };
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
                     };
                 };
             };
@@ -7931,6 +8511,145 @@ export interface operations {
             };
         };
     };
+    leave_session_by_customer: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LeaveByCustomer"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeftSession"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_customer_messages: {
         parameters: {
             query?: {
@@ -8216,6 +8935,229 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "chat_runs";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_session_rating: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RatingState"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    rate_session: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRating"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rating"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, rating_closed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "rating_closed";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
                     };
                 };
             };
@@ -8566,6 +9508,57 @@ export interface operations {
             };
         };
     };
+    get_help_lines: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpLines"];
+                };
+            };
+            /** @description Done */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     get_service_facts: {
         parameters: {
             query?: never;
@@ -8578,6 +9571,7 @@ export interface operations {
             /** @description Request fulfilled, document follows */
             200: {
                 headers: {
+                    "cache-control"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -10655,6 +11649,324 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["GatewayNotice"];
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_help_line_versions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpLineVersions"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    propose_help_lines: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HelpLineProposal"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpLineVersion"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    publish_help_lines: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HelpLineVersion"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, own_proposal, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "own_proposal" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: already_published, idempotency_in_progress, idempotency_key_reused, newer_proposal */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "already_published" | "idempotency_in_progress" | "idempotency_key_reused" | "newer_proposal";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
                 };
             };
             /** @description `code`: service_unavailable */
@@ -16282,6 +17594,96 @@ export interface operations {
             };
         };
     };
+    export_mitra_data: {
+        parameters: {
+            query?: {
+                format?: "json" | "html";
+                language?: "id" | "en";
+                zone?: string;
+            };
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: request_id:code. */
+                "X-Fresh-Code": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                    "text/html": string;
+                };
+            };
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_notices_of_mitra: {
         parameters: {
             query?: {
@@ -17012,6 +18414,76 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "no_push_subscription";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_rating_sums: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RatingSums"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
                     };
                 };
             };
@@ -17986,6 +19458,145 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    leave_session_by_mitra: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LeaveByMitra"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeftMitraSession"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused";
                     };
                 };
             };

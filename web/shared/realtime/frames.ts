@@ -5,6 +5,15 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Appeal
+         * @description The reader's appeal against a decision. `decision` is null until another operator has decided.
+         */
+        Appeal: {
+            appealed_at: string;
+            decision: ("overturned" | "upheld") | null;
+            text: string | null;
+        };
+        /**
          * CustomerName
          * @description Everything that a mitra sees of a customer (X.4). This struct has no id and no phone number.
          */
@@ -34,7 +43,7 @@ export interface components {
             /** @enum {unknown} */
             op: "event";
             seq: number | null;
-            type: ("extension.decided" | "extension.requested" | "message.created" | "messages.read" | "pairing.updated" | "payment.updated" | "session.ended" | "session.started" | "session.updated") | ("presence.changed" | "request.closed" | "request.offered");
+            type: ("extension.decided" | "extension.requested" | "message.created" | "messages.read" | "notice.created" | "pairing.updated" | "payment.updated" | "session.ended" | "session.started" | "session.updated") | ("presence.changed" | "request.closed" | "request.offered");
         };
         /**
          * Extension
@@ -155,6 +164,30 @@ export interface components {
             status: "active" | "ended";
             text_gone: boolean;
             text_until: string | null;
+        };
+        /**
+         * Notice
+         * @description What one person is told about a decision. It never says who reported, or when.
+         *
+         *         `rule`: the rule that was broken, or the reason of the reader's own report. It is null if there was no report.
+         *         `session_id`: the chat of the reader's own report; null in every other notice. `suspended_until`: null means for
+         *         good, in a notice of the kind `suspension`. `must_acknowledge`: the reader must acknowledge the notice before the
+         *         next payment, or before going online. `appeal_by`: until when the reader can appeal; null if no appeal is possible.
+         */
+        Notice: {
+            acknowledged_at: string | null;
+            appeal: components["schemas"]["Appeal"] | null;
+            appeal_by: string | null;
+            created_at: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {unknown} */
+            kind: "appeal_overturned" | "appeal_upheld" | "report_acted" | "report_no_violation" | "suspension" | "suspension_lifted" | "warning";
+            must_acknowledge: boolean;
+            rule: ("contact" | "danger" | "insult" | "minor" | "money" | "not_listening" | "other" | "sexual" | "threat") | null;
+            server_now: string;
+            session_id: string | null;
+            suspended_until: string | null;
         };
         /**
          * Offer
@@ -322,8 +355,7 @@ export interface components {
          *         `mitra_connected` is false while the mitra of a running chat has been disconnected for more than 6 s. From
          *         `review_possible_at` on, the customer can end the chat with a review. It is null while the mitra is connected.
          *         `review_reason` says why operators review what the chat cost. It is null if nothing is reviewed because of its end.
-         *         The reader can read the text of an ended chat until `text_until` (P.7). `text_gone`: the reader can no longer read
-         *         it.
+         *         The reader can read the text of an ended chat until `text_until` (P.7). If `text_gone` is true, the text is gone.
          */
         Session: {
             duration_minutes: number;
@@ -401,6 +433,7 @@ export interface CustomerEvents {
   'extension.requested': Schemas['Extension'];
   'message.created': Schemas['Message'];
   'messages.read': Schemas['ReadMark'];
+  'notice.created': Schemas['Notice'];
   'pairing.updated': Schemas['Pairing'];
   'payment.updated': Schemas['Payment'];
   'session.ended': Schemas['Session'];
@@ -414,6 +447,7 @@ export interface MitraEvents {
   'extension.requested': Schemas['Extension'];
   'message.created': Schemas['Message'];
   'messages.read': Schemas['ReadMark'];
+  'notice.created': Schemas['Notice'];
   'presence.changed': Schemas['MitraPresence'];
   'request.closed': Schemas['Request'];
   'request.offered': Schemas['Request'];

@@ -2,6 +2,7 @@
  * Shows a `<dialog>` in a browser that has no dialogs, such as Safari 15.3 or Firefox 97. A browser without dialogs
  * treats `<dialog>` as an unknown element.
  */
+import './oldDialog.css';
 
 const FOCUSABLE = 'button:not([disabled]), input:not([disabled]), textarea, select, a[href]';
 

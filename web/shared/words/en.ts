@@ -1,3 +1,4 @@
+import lines from '../help/shippedEn';
 import type id from './id';
 
 const en: typeof id = {
@@ -10,6 +11,14 @@ const en: typeof id = {
   retry: 'Try again',
   notLoaded: 'This page has not loaded yet',
   reload: 'Reload',
+  helpCard: {
+    open: 'Need help right now?',
+    call: (number: string) => `Call ${number}`,
+    free: 'free',
+    unverified: 'number not checked by us',
+    note: 'Curhat is no emergency service. We do not learn that you opened this.',
+    lines,
+  },
   newVersion: 'There is a new version of Curhat.',
   errors: {
     unreachable: 'No connection. Check your internet, then try again.',

@@ -1,3 +1,5 @@
+import lines from '../help/shippedId';
+
 /** The words that all clients share. */
 export default {
   loading: 'Memuat…',
@@ -9,6 +11,14 @@ export default {
   retry: 'Coba lagi',
   notLoaded: 'Halaman ini belum termuat',
   reload: 'Muat ulang',
+  helpCard: {
+    open: 'Butuh bantuan segera?',
+    call: (number: string) => `Telepon ${number}`,
+    free: 'gratis',
+    unverified: 'nomor belum kami cek',
+    note: 'Curhat bukan layanan darurat. Kami tidak tahu kalau kamu membuka ini.',
+    lines,
+  },
   newVersion: 'Ada versi baru Curhat.',
   errors: {
     unreachable: 'Tidak ada koneksi. Periksa internetmu, lalu coba lagi.',

@@ -21,11 +21,14 @@ from curhat.kit import migrations
 from curhat.kit.connecting import connect_to_writer
 from curhat.kit.database import DATABASE_AWAY, Database, role_settings, session_settings
 from curhat.kit.settings import PREFIX, Problem, Settings
+from curhat.privacy.retention import service as retention
 
 MIN_POSTGRES_VERSION: Final = 18
 MIN_VALKEY_VERSION: Final = 8
 MAX_CLOCK_DIFFERENCE_SECONDS: Final = 1.0
 CONNECT_TIMEOUT_SECONDS: Final = 5
+# Workers delete every minute what is over its time. After a long stop, they need some time for the rest.
+MAX_OVERDUE_SECONDS: Final = 3600.0
 PROCESSES: Final[tuple[Literal["server", "worker"], ...]] = ("server", "worker")
 MAX_CONNECTIONS_TO_TRY: Final = 5
 
@@ -206,11 +209,14 @@ async def _postgres(settings: Settings, url: str, *, for_production: bool) -> As
             yield Finding("ok", "PostgreSQL", f"version {await connection.fetchval('SHOW server_version')}")
         for check in (_migrations, _clock, _parked_deadlines):
             yield await check(connection)
+        async for finding in _retention(connection):
+            yield finding
         if not settings.is_development:
             yield await production_checks.check_role(connection)
         if for_production:
             async for finding in production_checks.check_postgres(connection, settings):
                 yield finding
+            yield await production_checks.check_help_lines(connection)
     finally:
         await connection.close()
     yield await _session_settings(url)
@@ -325,6 +331,24 @@ async def _parked_deadlines(connection: "asyncpg.Connection[asyncpg.Record]") ->
             f"{parked} keep failing and are tried every hour; curhat deadlines list says why",
         )
     return Finding("ok", "deadlines", "none is parked")
+
+
+async def _retention(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[Finding]:
+    """Show the oldest row of each class of data that is over its time (P.7)."""
+    if await migrations.missing(connection):
+        return
+    overdue = await retention.read_overdue(connection)
+    late = {name: seconds for name, seconds in overdue.items() if seconds > MAX_OVERDUE_SECONDS}
+    if not late:
+        yield Finding(
+            "ok", "retention", f"none of {len(overdue)} classes of data is over its time (docs/privacy.md)"
+        )
+    for name, seconds in late.items():
+        yield Finding(
+            "warn",
+            "retention",
+            f"{name}: the oldest row is {seconds / 3600:.0f} h over its time; does a worker run?",
+        )
 
 
 async def _valkey(url: str, *, for_production: bool) -> AsyncIterator[Finding]:

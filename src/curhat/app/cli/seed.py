@@ -8,9 +8,9 @@ from curhat.app.cli.common import Subparsers, in_transaction, joined_settings
 def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "seed",
-        help="write prices, and in development the demo accounts",
-        description="Write the price tiers, and in development ten demo mitras and an admin. Repeated, it changes "
-        "nothing.",
+        help="write prices and help lines, and in development the demo accounts",
+        description="Write the price tiers and the help lines of this release, and in development ten demo mitras and "
+        "an admin. Repeated, it changes nothing. Help lines that operators published stay.",
     )
     parser.set_defaults(run=run)
 
@@ -23,7 +23,7 @@ def run(_arguments: argparse.Namespace) -> int:
         # The password of the demo admin comes from the secret key.
         settings = joined_settings()
     accounts = in_transaction(lambda tx: seed(tx.connection, settings))
-    print("the prices are there")
+    print("the prices and the help lines are there")
     for account in accounts:
         print(f"{account.role}  {account.sign_in}  {account.name}  ({account.note})")
     return 0

@@ -39,6 +39,7 @@ def run(_arguments: argparse.Namespace) -> int:
     from curhat.app.connections import ServerConfig, connections_within_limit
     from curhat.app.shutdown import DrainingServer
     from curhat.app.wiring import MAX_VALKEY_CONNECTIONS
+    from curhat.kit.garbage import collect_rarely
     from curhat.kit.logging import configure_logging
 
     is_up = RunFile.read(named_data_dir()) is not None
@@ -71,6 +72,7 @@ def run(_arguments: argparse.Namespace) -> int:
     # Each accepted connection inherits TCP_USER_TIMEOUT from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
     server = DrainingServer(config, application, settings.drain_notice_seconds)
+    collect_rarely()
     try:
         server.run(sockets=[listener])
     except SystemExit:

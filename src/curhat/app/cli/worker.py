@@ -19,9 +19,11 @@ def run(_arguments: argparse.Namespace) -> int:
     import uvloop
 
     from curhat.app import worker
+    from curhat.kit.garbage import collect_rarely
     from curhat.kit.logging import configure_logging
 
     settings = joined_settings()
     configure_logging(settings.log_level, settings.log_format)
+    collect_rarely()
     uvloop.run(worker.run(settings))
     return 0

@@ -10,7 +10,6 @@ import structlog
 
 from curhat.app import invariants
 from curhat.app.closing import queries
-from curhat.app.closing.metrics import BROKEN_INVARIANTS, CLOSED, DIFFERENCES
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import FollowUp
@@ -102,9 +101,6 @@ async def close_day(database: Database, gateway: Gateway, day: date) -> bool:
         )
     if closed is None:
         return False
-    CLOSED.labels(_result_of(len(compared.differences), broken)).inc()
-    DIFFERENCES.set(len(compared.differences))
-    BROKEN_INVARIANTS.set(len(broken or []))
     log.info(
         "books.closed",
         day=day.isoformat(),
@@ -125,9 +121,3 @@ async def _broken_invariants(database: Database) -> list[str] | None:
         log.warning("books.invariants_not_checked", seconds=MAX_INVARIANTS_SECONDS)
         return None
     return sorted({violation.invariant.name for violation in violations})
-
-
-def _result_of(differences: int, broken: list[str] | None) -> str:
-    if differences:
-        return "differs"
-    return "not_checked" if broken is None else "broken" if broken else "agrees"

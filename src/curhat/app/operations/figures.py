@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import Gauge
 
 from curhat.app.operations.queries import CodesOfToday, Figures
+from curhat.privacy.retention.classes import TIMED_CLASSES, TimedClass
 
 _GAUGES: Final = {
     "mitras_online": Gauge("curhat_mitras_online", "Mitras whose toggle is on"),
@@ -44,8 +45,20 @@ _GAUGES: Final = {
         "curhat_reports_overdue", "Other reports that wait for an operator and whose time is over"
     ),
     "deadlines_parked": Gauge("curhat_deadlines_parked", "Deadlines that failed too often"),
+    "help_lines_unverified": Gauge(
+        "curhat_help_lines_unverified", "Help lines that nobody has verified for 30 days"
+    ),
     "oldest_due_seconds": Gauge(
         "curhat_deadlines_oldest_due_seconds", "How long the oldest due deadline has waited for a worker"
+    ),
+    "book_differences": Gauge(
+        "curhat_books_differences", "Charges and refunds that differed in the last closed day"
+    ),
+    "invariants_broken": Gauge(
+        "curhat_broken_invariants", "Invariants that did not hold when the last day was closed"
+    ),
+    "books_closed_age_seconds": Gauge(
+        "curhat_books_closed_age_seconds", "Time since the books of a day were closed"
     ),
 }
 
@@ -63,6 +76,19 @@ def show_codes(read: Sequence[CodesOfToday] | None, ceilings: Mapping[str, int])
     _CODES_USED.clear()
     for region, ceiling in ceilings.items():
         _CODES_USED.labels(region).set(nan if read is None else codes.get(region, 0) / ceiling)
+
+
+_OVERDUE: Final = Gauge(
+    "curhat_retention_overdue_seconds",
+    "How long the oldest row of a class of data has been over its time (P.7)",
+    ["data_class"],
+)
+
+
+def show_overdue(read: Mapping[TimedClass, float] | None) -> None:
+    """Set the metric of the classes of data. Without figures, it becomes NaN."""
+    for name in TIMED_CLASSES:
+        _OVERDUE.labels(name).set(nan if read is None else read[name])
 
 
 def show(read: Figures | None) -> None:

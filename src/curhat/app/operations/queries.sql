@@ -13,6 +13,7 @@ FROM generate_series(1, 20000)
 -- name: read_figures :one
 -- Read the counts that the metrics show. `oldest_due_seconds` is the time since the oldest due deadline came due, or 0
 -- if no deadline is due. A payment is stuck if it was confirmed more than an hour ago and is still searching.
+-- The figures of the books are those of the last closed day, and 0 before the first.
 -- row: Figures
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -48,9 +49,24 @@ SELECT
     (SELECT count(*) FROM reports WHERE queue_rank IN (1, 2) AND due_at < moment.now) AS other_reports_overdue,
     (SELECT count(*) FROM deadlines WHERE parked_at IS NOT NULL) AS deadlines_parked,
     (
+        SELECT count(*)
+        FROM (
+            SELECT items FROM help_line_versions WHERE published_at IS NOT NULL ORDER BY version DESC LIMIT 1
+        ) AS current_version, jsonb_array_elements(items) AS listed (item)
+        WHERE item ->> 'kind' = 'line'
+            AND coalesce((item ->> 'verified_at')::timestamptz < moment.now - interval '30 days', true)
+    ) AS help_lines_unverified,
+    (
         SELECT greatest(coalesce(extract(epoch FROM moment.now - min(due_at)), 0), 0)::float8
         FROM deadlines WHERE parked_at IS NULL
-    ) AS oldest_due_seconds
+    ) AS oldest_due_seconds,
+    coalesce((SELECT differences FROM closed_days ORDER BY day DESC LIMIT 1), 0) AS book_differences,
+    coalesce(
+        (SELECT cardinality(broken_invariants) FROM closed_days ORDER BY day DESC LIMIT 1), 0
+    ) AS invariants_broken,
+    (
+        SELECT coalesce(extract(epoch FROM moment.now - max(closed_at)), 0)::float8 FROM closed_days
+    ) AS books_closed_age_seconds
 FROM moment
 
 -- name: list_codes_of_today :many

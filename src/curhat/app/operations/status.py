@@ -21,6 +21,8 @@ from curhat.app.wiring import Services
 from curhat.kit import migrations
 from curhat.kit.database import DATABASE_AWAY, Transaction
 from curhat.kit.signals import NoSignals
+from curhat.privacy.retention import service as retention
+from curhat.privacy.retention.classes import TimedClass
 
 # The timeout of one check. A check that takes longer than CHECK_TIMEOUT_SECONDS fails.
 CHECK_TIMEOUT_SECONDS: Final = 2.0
@@ -106,15 +108,17 @@ class Status:
         )
 
     async def _check_all(self) -> dict[CheckName, Check]:
-        postgresql, schema, read, codes, in_valkey = await asyncio.gather(
+        postgresql, schema, read, codes, overdue, in_valkey = await asyncio.gather(
             _carried_out(self._check_writing),
             self._check_schema(),
             self._read_figures(),
             self._read_codes(),
+            self._read_overdue(),
             self._check_valkey(),
         )
         figures.show(read)
         figures.show_codes(codes, self._services.settings.codes_per_day)
+        figures.show_overdue(overdue)
         checks: dict[CheckName, Check] = {
             "postgresql": postgresql,
             "valkey": in_valkey,
@@ -173,6 +177,14 @@ class Status:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 return await queries.list_codes_of_today(self._services.database)
+        except DATABASE_AWAY:
+            return None
+
+    async def _read_overdue(self) -> dict[TimedClass, float] | None:
+        """Return what is over its time, or None if PostgreSQL does not answer."""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                return await retention.read_overdue(self._services.database)
         except DATABASE_AWAY:
             return None
 

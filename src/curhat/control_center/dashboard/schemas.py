@@ -89,6 +89,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     more than a minute late. `reports_waiting`: reports and concerns that wait for an operator. `reports_overdue`: those
     whose time is over. `transcripts_waiting`: requests to read a chat that wait for another operator.
     `frequent_readers`: operators who have opened more than ten chats today.
+    `help_lines_unverified`: current help lines that nobody has verified for 30 days (H.1).
     """
 
     online: int
@@ -105,6 +106,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     match_rate: float | None
     cases_overdue: int
     deadlines_overdue: int
+    help_lines_unverified: int
     open_cases: int
     refunds_awaiting_approval: int
     refunds_refused: int

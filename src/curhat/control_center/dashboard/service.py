@@ -5,6 +5,8 @@ Valkey knows which mitras are connected and available.
 
 from typing import Final, Literal
 
+from curhat.content.help_lines import queries as help_lines
+from curhat.content.help_lines.service import MAX_VERIFIED_DAYS
 from curhat.control_center.dashboard import queries
 from curhat.control_center.dashboard.schemas import (
     AcceptanceSeconds,
@@ -47,6 +49,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         )
         overdue = await deadlines.count_overdue_deadlines(tx)
         closed = await queries.find_last_closed_day(tx)
+        unverified = await help_lines.count_unverified(tx, max_days=MAX_VERIFIED_DAYS)
         parked = await deadlines.count_parked_deadlines(tx)
     return from_row(
         Dashboard,
@@ -64,6 +67,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         ],
         deadlines_parked=parked,
         deadlines_overdue=overdue,
+        help_lines_unverified=unverified,
         closed_day=None if closed is None else from_row(ClosedDay, closed),
         failures_by_tag={failure.tag: failure.failures for failure in failures},
     )

@@ -15,6 +15,7 @@ Permission = Literal[
     "manage_mitras",
     "manage_devices",
     "manage_operators",
+    "publish",
     "ask_what_if",
 ]
 
@@ -29,6 +30,7 @@ PERMISSIONS: Final[dict[OperatorRole, frozenset[Permission]]] = {
             "manage_mitras",
             "manage_devices",
             "manage_operators",
+            "publish",
             "ask_what_if",
         }
     ),

@@ -13,7 +13,7 @@ from curhat.kit.database import Executor, NoRow
 from curhat.pairing.states import CloseReason, FailureTag, PairingKind, RequestStatus
 from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
-from curhat.sessions.states import EndReason, SessionStatus
+from curhat.sessions.states import EndReason, LeaveReason, SessionStatus
 
 
 class PaymentRow(msgspec.Struct, frozen=True):
@@ -197,7 +197,7 @@ WITH extension AS (
     SELECT started_at, 10, 'session_started', NULL, NULL, NULL, NULL, NULL, NULL, mitra_id, NULL, id
     FROM sessions WHERE payment_id = $1
     UNION ALL
-    SELECT ended_at, 11, 'session_ended', NULL, NULL, NULL, end_reason, end_note, NULL, mitra_id, NULL, id
+    SELECT ended_at, 11, 'session_ended', NULL, NULL, NULL, end_reason, coalesce(end_note, leave_reason), NULL, mitra_id, NULL, id
     FROM sessions WHERE payment_id = $1 AND ended_at IS NOT NULL
     UNION ALL
     SELECT requested_at, 10, 'extension_requested', NULL, NULL, NULL, NULL, NULL, price_rp, NULL, NULL, id
@@ -270,6 +270,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     ended_at: datetime | None
     end_reason: EndReason | None
     end_note: str | None
+    leave_reason: LeaveReason | None
     case_id: UUID | None
     server_now: datetime
 
@@ -278,6 +279,7 @@ LIST_SESSIONS: Final = """
 SELECT page.id, page.status AS session_status, page.payment_id, page.customer_id, customers.call_name,
     people.phone_number, page.mitra_id, mitras.display_name AS mitra_display_name, page.duration_minutes,
     page.is_trial, page.started_at, page.ends_at, page.ended_at, page.end_reason, page.end_note,
+    page.leave_reason,
     review_cases.id AS case_id, curhat_now() AS server_now
 FROM (
     SELECT sessions.* FROM sessions

@@ -2,6 +2,7 @@
 -- type: payment_status = PaymentStatus from curhat.payments.states
 -- type: session_status = SessionStatus from curhat.sessions.states
 -- type: end_reason = EndReason from curhat.sessions.states
+-- type: leave_reason = LeaveReason from curhat.sessions.states
 -- type: kind = PairingKind from curhat.pairing.states
 -- type: tag = FailureTag from curhat.pairing.states
 -- type: outcome = RequestStatus from curhat.pairing.states
@@ -134,7 +135,7 @@ WITH extension AS (
     SELECT started_at, 10, 'session_started', NULL, NULL, NULL, NULL, NULL, NULL, mitra_id, NULL, id
     FROM sessions WHERE payment_id = @payment_id
     UNION ALL
-    SELECT ended_at, 11, 'session_ended', NULL, NULL, NULL, end_reason, end_note, NULL, mitra_id, NULL, id
+    SELECT ended_at, 11, 'session_ended', NULL, NULL, NULL, end_reason, coalesce(end_note, leave_reason), NULL, mitra_id, NULL, id
     FROM sessions WHERE payment_id = @payment_id AND ended_at IS NOT NULL
     UNION ALL
     SELECT requested_at, 10, 'extension_requested', NULL, NULL, NULL, NULL, NULL, price_rp, NULL, NULL, id
@@ -176,10 +177,11 @@ FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.
 -- name: list_sessions :many
 -- Read chat sessions, newest or oldest first.
 -- row: SessionRow
--- nullable: ended_at, end_reason, end_note, case_id
+-- nullable: ended_at, end_reason, end_note, leave_reason, case_id
 SELECT page.id, page.status AS session_status, page.payment_id, page.customer_id, customers.call_name,
     people.phone_number, page.mitra_id, mitras.display_name AS mitra_display_name, page.duration_minutes,
     page.is_trial, page.started_at, page.ends_at, page.ended_at, page.end_reason, page.end_note,
+    page.leave_reason,
     review_cases.id AS case_id, curhat_now() AS server_now
 FROM (
     SELECT sessions.* FROM sessions

@@ -11,8 +11,9 @@ from curhat.control_center.schemas import CaseStatus, CustomerReference, MitraRe
 from curhat.pairing.states import CloseReason, FailureTag, PairingKind, RequestStatus
 from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
+from curhat.safety.ratings.schemas import RatingCounts
 from curhat.sessions.schemas import WRITTEN
-from curhat.sessions.states import EndReason, ExtensionStatus, SessionStatus
+from curhat.sessions.states import EndReason, ExtensionStatus, LeaveReason, SessionStatus
 
 MAX_REASON_CHARACTERS = 500
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REASON_CHARACTERS, pattern=WRITTEN)]
@@ -63,7 +64,8 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One event in the life of a payment. The `type` determines which fields are set.
 
     `status`: the result. `reason`: the cause, as one of our codes or in the gateway's words. `note`: text that a person
-    wrote. `entity_id`: the id of the payment, attempt, pairing, request, session, extension, case or refund.
+    wrote, or the code of the reason why a member left a chat. `entity_id`: the id of the payment, attempt, pairing,
+    request, session, extension, case or refund.
     """
 
     at: datetime
@@ -152,7 +154,11 @@ class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat session, without its messages. `end_note`: the mitra's reason for ending the session early."""
+    """A chat session, without its messages.
+
+    `leave_reason`: the code that the member gave who left the chat in one press. `end_note`: the mitra's reason in own
+    words, from clients that send one.
+    """
 
     id: UUID
     status: SessionStatus
@@ -166,6 +172,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
     end_reason: EndReason | None
     end_note: str | None
+    leave_reason: LeaveReason | None
     case_id: UUID | None
     server_now: datetime
 
@@ -209,7 +216,7 @@ class ReportsOfPerson(msgspec.Struct, frozen=True):
 
 
 class CustomerDetail(CustomerRecord, frozen=True, kw_only=True):
-    """A customer, with the suspension in force and the numbers of reports.
+    """A customer, with the suspension in force, the numbers of reports, and the given ratings.
 
     `suspended_until`: null in a suspension means for good.
     """
@@ -219,6 +226,7 @@ class CustomerDetail(CustomerRecord, frozen=True, kw_only=True):
     suspended_until: datetime | None
     suspension_reason: str | None
     reports: ReportsOfPerson
+    ratings: RatingCounts
 
 
 class Acceptance(msgspec.Struct, frozen=True):
@@ -252,7 +260,7 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MitraDetail(MitraRecord, frozen=True, kw_only=True):
-    """A mitra, with its current suspension and the numbers of reports.
+    """A mitra, with its current suspension, the numbers of reports, and the ratings of its chats.
 
     `suspension_reason`: null if nobody gave one. `suspended_until`: null in a suspension means until it is lifted.
     """
@@ -260,6 +268,7 @@ class MitraDetail(MitraRecord, frozen=True, kw_only=True):
     suspension_reason: str | None
     suspended_until: datetime | None
     reports: ReportsOfPerson
+    ratings: RatingCounts
 
 
 class InvitedMitra(MitraRecord, frozen=True, kw_only=True):

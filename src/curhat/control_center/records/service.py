@@ -66,6 +66,7 @@ from curhat.kit.queries import read_clock
 from curhat.kit.visible_text import checked_text
 from curhat.payments.reference import payment_reference
 from curhat.presence.service import Presence
+from curhat.safety.ratings import service as ratings
 
 AnyMitraRecord = TypeVar("AnyMitraRecord", bound=MitraRecord)
 
@@ -73,7 +74,7 @@ AnyMitraRecord = TypeVar("AnyMitraRecord", bound=MitraRecord)
 MAX_ASKED_IN_TIMELINE: Final = 100
 
 # Bounds how many rows a total reads. With more rows, the total says that it is at least so much.
-MAX_ROWS_TOTALLED: Final = 20_000
+MAX_ROWS_TOTALLED: Final = 10_000
 MAX_MITRAS_SHOWN: Final = 500
 # For how many days the answers of the mitras are kept and shown.
 ANSWER_DAYS: Final = 31
@@ -229,6 +230,7 @@ async def read_customer_detail(tx: Transaction, customer_id: UUID) -> CustomerDe
         **msgspec.structs.asdict(suspension),
         suspension_reason=reason,
         reports=await _reports_of(tx, "customer", customer_id),
+        ratings=await ratings.counts_by_customer(tx, customer_id),
     )
 
 
@@ -275,6 +277,7 @@ async def read_mitra_detail(tx: Transaction, mitra_id: UUID) -> MitraDetail:
         suspension_reason=await _suspension_reason(tx, "mitra", mitra_id) if is_suspended else None,
         suspended_until=await queries.read_suspension_end(tx, mitra_id=mitra_id) if is_suspended else None,
         reports=await _reports_of(tx, "mitra", mitra_id),
+        ratings=await ratings.counts_of_mitra(tx, mitra_id),
     )
 
 

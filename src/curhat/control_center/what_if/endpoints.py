@@ -76,10 +76,14 @@ async def get_what_if(database: NamedDependency[Database], what_if_id: FromPath[
     opt=needs("ask_what_if"),
     responses=answers({204: None}, *OPERATOR_SIGNED_IN, NotFound, WhatIfFinished),
 )
-async def cancel_what_if(database: NamedDependency[Database], what_if_id: FromPath[UUID]) -> None:
+async def cancel_what_if(
+    database: NamedDependency[Database],
+    operator: NamedDependency[SignedInOperator],
+    what_if_id: FromPath[UUID],
+) -> None:
     """Cancel a what-if that waits or runs."""
     async with database.transaction() as tx:
-        await service.cancel(tx, what_if_id)
+        await service.cancel(tx, operator, what_if_id)
 
 
 ROUTES: list[BaseRouteHandler] = [ask_what_if, list_what_ifs, get_what_if, cancel_what_if]

@@ -95,8 +95,9 @@ def _what_if(row: WhatIfRow) -> WhatIf:
     )
 
 
-async def cancel(tx: Transaction, what_if_id: UUID) -> None:
+async def cancel(tx: Transaction, operator: SignedInOperator, what_if_id: UUID) -> None:
     """Cancel a what-if that waits or runs. Its process ends within a second. Raises NotFound, WhatIfFinished."""
     if not await queries.cancel_what_if(tx, id=what_if_id):
         await read_what_if(tx, what_if_id)
         raise WhatIfFinished
+    await write_audit_entry(tx, operator.id, "what_if_cancelled", "what_if", what_if_id)

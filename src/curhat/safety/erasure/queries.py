@@ -47,6 +47,16 @@ async def insert_inherited_blocks(
     await db.execute(INSERT_INHERITED_BLOCKS, role, user_id, other_ids)
 
 
+DELETE_RATINGS_BY: Final = """
+DELETE FROM ratings WHERE customer_id = $1
+"""
+
+
+async def delete_ratings_by(db: Executor, /, *, customer_id: UUID) -> None:
+    """Delete the ratings that this customer gave."""
+    await db.execute(DELETE_RATINGS_BY, customer_id)
+
+
 DELETE_NOTICES_OF: Final = """
 DELETE FROM notices WHERE user_id = $1 AND role = $2
 """

@@ -19,6 +19,10 @@ SELECT CASE @role::text WHEN 'customer' THEN @user_id ELSE other_id END,
 FROM unnest(@other_ids::uuid[]) AS other_id
 ON CONFLICT DO NOTHING
 
+-- name: delete_ratings_by :exec
+-- Delete the ratings that this customer gave.
+DELETE FROM ratings WHERE customer_id = @customer_id
+
 -- name: delete_notices_of :exec
 -- Delete what this account was told about decisions.
 DELETE FROM notices WHERE user_id = @user_id AND role = @role

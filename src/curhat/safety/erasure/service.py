@@ -30,6 +30,8 @@ async def erase(tx: Transaction, role: Role, user_id: UUID) -> bool:
     Leaves the texts of reports that still hold their chat. Returns False: the caller need not call again.
     """
     await queries.delete_blocks_by(tx, role=role, user_id=user_id)
+    if role == "customer":
+        await queries.delete_ratings_by(tx, customer_id=user_id)
     await queries.delete_notices_of(tx, user_id=user_id, role=role)
     await queries.forget_notes(tx, role=role, user_id=user_id)
     await queries.forget_appeals(tx, role=role, user_id=user_id)

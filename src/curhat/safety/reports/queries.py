@@ -52,15 +52,17 @@ class ReportedSession(msgspec.Struct, frozen=True):
 
 
 LOCK_SESSION: Final = """
-SELECT customer_id, mitra_id, status = 'active'
-    OR EXISTS (SELECT 1 FROM messages WHERE messages.session_id = sessions.id) AS has_text
+SELECT customer_id, mitra_id, status = 'active' OR (
+    text_deleted_at IS NULL AND EXISTS (SELECT 1 FROM messages WHERE messages.session_id = sessions.id)
+) AS has_text
 FROM sessions WHERE id = $1
 FOR NO KEY UPDATE
 """
 
 
 async def lock_session(db: Executor, /, *, session_id: UUID) -> ReportedSession:
-    """Lock the session. A step that deletes the text takes the same lock. `has_text`: the session runs, or has a message."""
+    """Lock the session. A step that deletes the text takes the same lock. `has_text`: the session runs, or has a message. If
+    this statement waited for the lock, only the session's own columns are fresh. So text_deleted_at also decides."""
     row = await db.fetchrow(LOCK_SESSION, session_id)
     if row is None:
         raise NoRow(LOCK_SESSION)

@@ -17,10 +17,12 @@ SELECT payment_id FROM sessions
 WHERE id = @session_id AND @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
 
 -- name: lock_session :one
--- Lock the session. A step that deletes the text takes the same lock. `has_text`: the session runs, or has a message.
+-- Lock the session. A step that deletes the text takes the same lock. `has_text`: the session runs, or has a message. If
+-- this statement waited for the lock, only the session's own columns are fresh. So text_deleted_at also decides.
 -- row: ReportedSession
-SELECT customer_id, mitra_id, status = 'active'
-    OR EXISTS (SELECT 1 FROM messages WHERE messages.session_id = sessions.id) AS has_text
+SELECT customer_id, mitra_id, status = 'active' OR (
+    text_deleted_at IS NULL AND EXISTS (SELECT 1 FROM messages WHERE messages.session_id = sessions.id)
+) AS has_text
 FROM sessions WHERE id = @session_id
 FOR NO KEY UPDATE
 

@@ -1,0 +1,1 @@
+"""The help lines, as admins propose and publish them (H.1)."""
