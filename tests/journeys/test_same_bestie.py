@@ -129,7 +129,7 @@ async def open_again(
     mitra: UUID | None = None,
 ) -> Payment:
     target = mitra or past_chat.mitra
-    gate = await availability.ask_gate(presence_says, past_chat.customer, target)  # type: ignore[arg-type]
+    gate = await availability.ask_gate(database, presence_says, past_chat.customer, target)  # type: ignore[arg-type]
     async with database.transaction() as tx:
         return await paying.open_payment(tx, past_chat.customer, offer, gate, target)
 
@@ -491,7 +491,7 @@ async def test_a_fallback_shows_whether_another_mitra_is_available_now(
     payment, _ = await shown(database, past_chat)
     others = [await make.mitra()] if available else []
     says = FakePresence(past_chat.mitra, *others)
-    shown_now = (await paying.as_shown(says, past_chat.customer, payment)).pairing  # type: ignore[arg-type]
+    shown_now = (await paying.as_shown(database, says, past_chat.customer, payment)).pairing  # type: ignore[arg-type]
     assert shown_now is not None
     assert shown_now.fallback is not None
     assert shown_now.fallback.other_available is available

@@ -24,6 +24,7 @@ from curhat.notifications.port import BrowserAddress
 from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
 from curhat.pairing.service import Target
+from curhat.safety.blocks import service as blocks
 from curhat.safety.reports import service as reports
 from curhat.safety.reports.schemas import NewReport
 from curhat.safety.reports.states import ReportDecision, ReportReason
@@ -225,6 +226,21 @@ async def _pairing(server: RunningServer) -> Call:
 async def _mitra_of_a_past_chat(server: RunningServer) -> Call:
     chat = await server.chat(await server.make.customer(), await server.make.mitra())
     return Call(await server.person("customer", chat.customer.user_id), {"mitra_id": chat.mitra.user_id})
+
+
+def _after_session(role: Role, *, is_blocked: bool = False) -> Callable[[RunningServer], Awaitable[Call]]:
+    """A call about a chat that has ended. With `is_blocked`, the caller has blocked the other side."""
+
+    async def prepare(server: RunningServer) -> Call:
+        chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
+        who = chat.customer if role == "customer" else chat.mitra
+        async with server.database.transaction() as tx:
+            await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
+            if is_blocked:
+                await blocks.block(tx, who, chat.id)
+        return Call(await server.person(who.role, who.user_id), {"session_id": chat.id})
+
+    return prepare
 
 
 async def _fallback(server: RunningServer) -> Call:
@@ -845,6 +861,12 @@ ENTRIES: dict[str, Entry] = {
     "cancel_pairing": Entry("customer", 200, _pairing),
     "take_fallback": Entry("customer", 201, _fallback),
     "decline_fallback": Entry("customer", 204, _fallback),
+    "block_mitra": Entry("customer", 204, _after_session("customer")),
+    "block_customer": Entry("mitra", 204, _after_session("mitra")),
+    "unblock_mitra": Entry("customer", 204, _after_session("customer", is_blocked=True)),
+    "unblock_customer": Entry("mitra", 204, _after_session("mitra", is_blocked=True)),
+    "list_blocked_mitras": Entry("customer", 200, _customer),
+    "list_blocked_customers": Entry("mitra", 200, _mitra),
     "get_mitra_status": Entry("customer", 200, _mitra_of_a_past_chat),
     "request_extension": Entry("customer", 201, _in_session("customer", _extension_order)),
     "accept_extension": Entry("mitra", 200, _extension),

@@ -31,7 +31,16 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
 from curhat.dev.statements import number_parameters, parse
-from curhat.journeys import charging, leaving, mitras, paying, searching, transitions
+from curhat.journeys import (
+    availability,
+    blocking,
+    charging,
+    leaving,
+    mitras,
+    paying,
+    searching,
+    transitions,
+)
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import connecting, idempotency, restored, signals
@@ -54,6 +63,7 @@ from curhat.privacy.export import writers
 from curhat.privacy.retention import queries as retention_queries
 from curhat.realtime import hub
 from curhat.realtime import queries as realtime
+from curhat.safety.blocks import service as block_service
 from curhat.safety.erasure import queries as safety_erasure
 from curhat.safety.ratings import queries as rating_queries
 from curhat.safety.ratings import states as rating_states
@@ -161,6 +171,8 @@ BEGIN
     ON CONFLICT (kind, entity_id, generation) DO NOTHING;
 END $$
 """
+BLOCKS = "tests/journeys/test_blocks.py"
+BLOCK_RACES = "tests/races/test_block_races.py"
 SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 
@@ -325,6 +337,110 @@ def _confirm_without_charging() -> None:
 
 
 BUGS: tuple[Bug, ...] = (
+    Bug(
+        "the first wave of a blast asks a mitra of a block",
+        [BLOCKS],
+        in_statement(pairing_queries, "open_blast", "AND mitras.id <> ALL (payment.blocked_mitra_ids)", ""),
+    ),
+    Bug(
+        "a later wave asks a mitra of a block",
+        [BLOCKS],
+        in_statement(
+            pairing_queries, "ask_wave", "AND mitras.id <> ALL (open_pairing.blocked_mitra_ids)", ""
+        ),
+    ),
+    Bug(
+        "a wave that waited for a block does not see the block",
+        [BLOCK_RACES],
+        in_statement(
+            pairing_queries,
+            "ask_wave",
+            "mitras.id <> ALL (open_pairing.blocked_mitra_ids)",
+            "NOT EXISTS (SELECT 1 FROM blocks WHERE customer_id = open_pairing.customer_id AND mitra_id = mitras.id)",
+        ),
+    ),
+    Bug(
+        "a mitra of a block who becomes available is offered the open blast",
+        [BLOCKS],
+        in_statement(
+            pairing_queries, "offer_blasts", "AND able_mitras.id <> ALL (pairings.blocked_mitra_ids)", ""
+        ),
+    ),
+    Bug(
+        "a targeted search asks a mitra of a block",
+        [BLOCKS],
+        in_statement(pairing_queries, "open_targeted", "AND blocks.mitra_id = @mitra_id", "AND false"),
+    ),
+    Bug(
+        "a fallback begins although only a mitra of a block can be asked",
+        [BLOCKS],
+        in_function(pairing, "anybody_else", ", *await blocks.blocked_mitras(tx, customer_id)", ""),
+    ),
+    Bug(
+        "a payment opens although only a mitra of a block can be asked",
+        [BLOCKS],
+        in_function(
+            availability,
+            "ask_gate",
+            "others_available(presence, customer_id, *blocked)",
+            "others_available(presence, customer_id)",
+        ),
+    ),
+    Bug(
+        "a charge begins although only a mitra of a block can be asked",
+        [BLOCKS],
+        in_function(
+            paying,
+            "_refuse_empty_search",
+            "blocked = await blocks.blocked_mitras(tx, payment.customer_id)",
+            "blocked = []",
+        ),
+    ),
+    Bug(
+        "a block leaves the open card",
+        [BLOCKS],
+        in_statement(
+            pairing_queries,
+            "close_blocked_request",
+            "AND mitra_id = @mitra_id AND status = 'offered'",
+            "AND mitra_id = @mitra_id AND status = 'offered' AND false",
+        ),
+    ),
+    Bug(
+        "a block leaves the open card, in the simulation",
+        [SIMULATION],
+        in_statement(
+            pairing_queries,
+            "close_blocked_request",
+            "AND mitra_id = @mitra_id AND status = 'offered'",
+            "AND mitra_id = @mitra_id AND status = 'offered' AND false",
+        ),
+    ),
+    Bug(
+        "a block goes through although an accept of the two has won",
+        [BLOCK_RACES],
+        in_function(blocking, "block", "if running_id is not None:", "if False:"),
+    ),
+    Bug(
+        "a block does not wait for the begin of a search",
+        [BLOCK_RACES],
+        in_function(payments, "lock_open", "await lock(tx, payment_id)", "pass"),
+    ),
+    Bug(
+        "a payment opens while a block is under way",
+        [BLOCK_RACES],
+        in_function(paying, "open_payment", "await blocks.lock_blocks_of(tx, customer_id)", "pass"),
+    ),
+    Bug(
+        "two blocks at the same time exceed the limit",
+        [BLOCK_RACES],
+        in_function(block_service, "block", 'if identity.role == "mitra":', "if False:"),
+    ),
+    Bug(
+        "the database allows a block of two who had no session",
+        [BLOCKS],
+        schema="DROP TRIGGER blocks_after_a_session ON blocks",
+    ),
     Bug(
         "a fault of the surroundings uses up a try of the deadline",
         [PARKED_DEADLINES],

@@ -22,17 +22,28 @@ from curhat.app import invariants
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
-from curhat.journeys import availability, charging, leaving, mitras, money, paying, renaming, searching
+from curhat.journeys import (
+    availability,
+    blocking,
+    charging,
+    leaving,
+    mitras,
+    money,
+    paying,
+    renaming,
+    searching,
+)
 from curhat.journeys.push import PUSH_MESSAGES
 from curhat.journeys.schemas import LeaveByCustomer, LeaveByMitra, LeftMitraSession, LeftSession
 from curhat.journeys.snapshot import customer_state, mitra_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
-from curhat.kit.identity import Identity
+from curhat.kit.identity import Identity, Role
 from curhat.pairing import service as pairing
 from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, RefundAnswer
 from curhat.payments.service import Charge
+from curhat.safety.blocks import service as blocks
 from curhat.safety.reports.schemas import NewReport
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
@@ -64,8 +75,8 @@ MAX_STRAY_AGE = timedelta(hours=6)
 
 TABLES = (
     "people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages, "
-    "extensions, review_cases, earlier_decisions, failed_pairing_events, status_changes, streams, stream_events, "
-    "deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, reports, blocks, "
+    "extensions, blocks, review_cases, earlier_decisions, failed_pairing_events, status_changes, streams, "
+    "stream_events, deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, reports, "
     "mock_gateway.charges, mock_gateway.refunds"
 )
 # Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. One of
@@ -88,7 +99,12 @@ CONFIGURED = {
     "extension_default_action_on_timeout": ["auto_approve", "auto_reject"],
 }
 
-CAN_ASK = "SELECT EXISTS (SELECT 1 FROM mitras WHERE id = ANY($1::uuid[]) AND id <> $2 AND can_take_customer)"
+CAN_ASK = """
+SELECT EXISTS (
+    SELECT 1 FROM mitras WHERE id = ANY($1::uuid[]) AND id <> $2 AND can_take_customer
+        AND NOT EXISTS (SELECT 1 FROM blocks WHERE customer_id = $2 AND mitra_id = mitras.id)
+)
+"""
 
 # The running chats of customers who have a push subscription.
 SUBSCRIBED_CHATS = """
@@ -119,6 +135,9 @@ SELECT kind || ' ' || coalesce(failure_tag, status) AS outcome FROM pairings
 UNION SELECT 'targeted offline: ' || coalesce(requests.close_reason, 'at once')
     FROM pairings LEFT JOIN requests ON requests.pairing_id = pairings.id
     WHERE pairings.failure_tag = 'targeted_mitra_offline'
+UNION SELECT 'block closes the card of a ' || pairings.kind
+    FROM pairings JOIN requests ON requests.pairing_id = pairings.id AND requests.close_reason = 'customer_cancelled'
+    WHERE pairings.failure_tag IS DISTINCT FROM 'customer_cancelled'
 UNION SELECT 'fallback ' || fallback_status FROM pairings WHERE fallback_status IS NOT NULL
 UNION SELECT 'fallback ' || second.status || ' after ' || first.failure_tag
     FROM pairings AS first JOIN pairings AS second USING (payment_id)
@@ -215,7 +234,8 @@ THEMES = {
 FOLLOWS = {
     "open payment": ["confirm"],
     "confirm": ["gateway answers"],
-    "gateway answers": ["accept", "reject", "clock", "toggle", "cancel search"],
+    "gateway answers": ["accept", "reject", "clock", "toggle", "cancel search", "block"],
+    "block": ["accept", "offer", "worker", "open payment", "unblock"],
     "ask for more time": ["approve more time", "approve more time", "reject more time", "window ends", "clock",
                           "connection", "toggle", "valkey", "end session", "leave"],
     "approve more time": ["gateway answers"],
@@ -241,11 +261,13 @@ COMPARE_RECORDED_TIMES = {
     "extension_money",
     "message_within_session",
     "capacity_never_exceeded",
+    "no_session_after_a_block",
 }
 # The steps in which a process can stop.
 MAY_STOP = (
     "confirm", "gateway answers", "offer", "accept", "reject", "cancel search", "take fallback", "ask for more time",
-    "approve more time", "toggle", "suspend", "message", "end session", "leave", "worker", "worker", "worker", "worker",
+    "approve more time", "toggle", "suspend", "message", "end session", "leave", "block", "worker", "worker", "worker",
+    "worker",
 )  # fmt: skip
 
 # Each set contains a factor for the probability of each gateway fault. A schedule uses one set of these factors.
@@ -477,6 +499,8 @@ class SimulationState:
             "cancel search": (2, self.cancel_search),
             "take fallback": (10, self.take_fallback),
             "decline fallback": (7, self.decline_fallback),
+            "block": (2, self.block),
+            "unblock": (1, self.unblock),
             "ask for more time": (8, self.ask_for_more_time),
             "approve more time": (5, self.approve_more_time),
             "reject more time": (2, self.reject_more_time),
@@ -517,7 +541,7 @@ class SimulationState:
         if customer is None:
             return None
         mitra = await self._past_mitra(customer) if self.random.random() < self.theme.targeted else None
-        gate = await availability.ask_gate(self.presence, customer, mitra)  # type: ignore[arg-type]
+        gate = await availability.ask_gate(self.database, self.presence, customer, mitra)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
             payment = await paying.open_payment(tx, customer, self._an_offer(), gate, mitra)
         return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
@@ -693,6 +717,43 @@ class SimulationState:
         async with self.database.transaction() as tx:
             await pairing.decline_fallback(tx, row["id"], row["customer_id"])
         return str(row["id"])
+
+    # Blocks -------------------------------------------------------------------------------------------------
+
+    async def block(self) -> str | None:
+        """A customer or a mitra blocks the other side of a past chat, most often while the customer searches."""
+        rows = await self.database.fetch(
+            """
+            SELECT id, customer_id, mitra_id, status = 'ended' AS is_open FROM sessions
+            ORDER BY is_open DESC, EXISTS (
+                SELECT 1 FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+                WHERE pairings.status = 'open' AND pairings.customer_id = sessions.customer_id
+                    AND requests.mitra_id = sessions.mitra_id
+            ) DESC, id DESC LIMIT 3
+            """
+        )
+        row = self._mostly_open(rows)
+        if row is None:
+            return None
+        role: Role = self.random.choice(["customer", "mitra"])
+        candidates = await availability.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        async with self.database.transaction() as tx:
+            await blocking.block(tx, Identity(role, row[f"{role}_id"]), row["id"], candidates)
+        self.reached.add("block")
+        return f"by the {role} of {row['id']}"
+
+    async def unblock(self) -> str | None:
+        """A person undoes a block."""
+        rows = await self.database.fetch(
+            "SELECT session_id, blocked_by, customer_id, mitra_id FROM blocks ORDER BY session_id, blocked_by"
+        )
+        if not rows:
+            return None
+        row = self.random.choice(rows)
+        by = Identity(row["blocked_by"], row[f"{row['blocked_by']}_id"])
+        async with self.database.transaction() as tx:
+            await blocks.unblock(tx, by, row["session_id"])
+        return f"by the {by.role} of {row['session_id']}"
 
     # More time ----------------------------------------------------------------------------------------------
 

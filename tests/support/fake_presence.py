@@ -33,9 +33,9 @@ class FakePresence:
     def believe_no(self) -> None:
         """Believe every "no". This fake lacks no mitra."""
 
-    async def is_counted(self, person_id: UUID) -> bool:
-        """Whether this person is counted."""
-        return await self.may_be_asked(person_id)
+    async def count_among(self, person_ids: Sequence[UUID]) -> int:
+        """Return how many of these people are counted."""
+        return sum([await self.may_be_asked(person_id) for person_id in person_ids])
 
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Return whether this mitra is connected. In this fake, every mitra who can be asked is connected."""

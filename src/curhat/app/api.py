@@ -26,6 +26,7 @@ from curhat.app.wiring import Services
 from curhat.content.help_lines import endpoints as help_lines
 from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
+from curhat.journeys import block_endpoints as blocks
 from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
 from curhat.journeys import leaving_endpoints as leaving
@@ -67,6 +68,7 @@ ROUTES = [
     *extensions.ROUTES,
     *leaving.ROUTES,
     *work.ROUTES,
+    *blocks.ROUTES,
     *sessions.ROUTES,
     *ratings.ROUTES,
     *notebook.ROUTES,

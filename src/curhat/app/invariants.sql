@@ -699,6 +699,29 @@ WHERE NOT EXISTS (
         AND ours.charge_attempt_id = theirs.charge_key
 )
 
+-- name: blocked_are_not_together :many
+-- 13: two people of whom one has blocked the other have no open card and no running session together
+SELECT blocks.customer_id, blocks.mitra_id, blocks.blocked_by, requests.id AS request_id, NULL::uuid AS session_id
+FROM blocks
+JOIN pairings ON pairings.customer_id = blocks.customer_id AND pairings.status = 'open'
+JOIN requests ON requests.pairing_id = pairings.id AND requests.mitra_id = blocks.mitra_id
+    AND requests.status = 'offered'
+UNION ALL
+SELECT blocks.customer_id, blocks.mitra_id, blocks.blocked_by, NULL, sessions.id
+FROM blocks
+JOIN sessions ON sessions.customer_id = blocks.customer_id AND sessions.mitra_id = blocks.mitra_id
+    AND sessions.status = 'active'
+
+-- name: no_session_after_a_block :many
+-- 13: no session of two people began after one of them has blocked the other
+--
+-- A person can block only after a session of the two has ended, or while the same transaction ends it. So even a session
+-- that the block waited for began before the block.
+SELECT sessions.id AS session_id, sessions.started_at, blocks.created_at AS blocked_at, blocks.blocked_by
+FROM blocks
+JOIN sessions ON sessions.customer_id = blocks.customer_id AND sessions.mitra_id = blocks.mitra_id
+WHERE sessions.started_at > blocks.created_at
+
 -- name: held_text_stays :many
 -- 14: the text of a held session is not deleted
 SELECT sessions.id AS session_id, sessions.text_deleted_at

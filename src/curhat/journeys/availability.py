@@ -16,6 +16,7 @@ from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence import service as presence_service
 from curhat.presence.queries import MitraState
 from curhat.presence.service import Presence
+from curhat.safety.blocks import service as blocks
 
 Answer = TypeVar("Answer")
 
@@ -40,11 +41,19 @@ class GateAnswer(msgspec.Struct, frozen=True):
     mitra_reachable: bool | None = None
 
 
-async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID | None) -> GateAnswer:
-    """Ask presence just before a payment is opened. `target_mitra_id` is the chosen mitra, or None."""
+async def ask_gate(
+    database: Database, presence: Presence, customer_id: UUID, target_mitra_id: UUID | None
+) -> GateAnswer:
+    """Ask presence just before a payment is opened. `target_mitra_id` is the chosen mitra, or None.
+
+    A mitra of a block with the customer is not available (T.1).
+    """
+    blocked = await blocks.blocked_mitras(database, customer_id)
     if target_mitra_id is None:
-        return GateAnswer(await others_available(presence, customer_id))
-    available = await others_available(presence, customer_id, target_mitra_id)
+        return GateAnswer(await others_available(presence, customer_id, *blocked))
+    available = await others_available(presence, customer_id, target_mitra_id, *blocked)
+    if target_mitra_id in blocked:
+        return GateAnswer(available, mitra_reachable=False)
     return GateAnswer(available, await or_none(presence.may_be_asked(target_mitra_id)))
 
 
@@ -52,16 +61,16 @@ async def others_available(presence: Presence, *excluded: UUID) -> bool | None:
     """Return whether at least one mitra who is not `excluded` can be asked now (1.1).
 
     Return None if presence is unknown. Callers always exclude the customer, because a customer can also be a mitra, and
-    nobody can be paired with themself.
+    nobody can be paired with themself. Callers also exclude the mitras of a block with the customer (T.1).
     """
-    return await or_none(_others_available(presence, excluded))
+    return await or_none(_others_available(presence, set(excluded)))
 
 
 async def _others_available(presence: Presence, excluded: Collection[UUID]) -> bool:
     available = await presence.count_available()
     if available == 0 or available > len(excluded):
         return available > 0
-    if available > sum([await presence.is_counted(person_id) for person_id in excluded]):
+    if available > await presence.count_among(list(excluded)):
         return True
     presence.believe_no()
     return False
@@ -117,22 +126,29 @@ async def mitra_status(
 ) -> MitraStatusAnswer:
     """Return the status of a past chat's mitra, and whether another mitra can be asked (3.3, 3.4, 3.6).
 
-    The client needs this answer when the customer taps "Curhat lagi". Raises NotFound if this customer never had a
-    session with the mitra. Raises PresenceUnknown.
+    The client needs this answer when the customer taps "Curhat lagi". If one of the two has blocked the other, the
+    mitra is offline for this customer (T.1). Raises NotFound if this customer never had a session with the mitra.
+    Raises PresenceUnknown.
     """
     async with database.transaction() as tx:
         await refuse_strangers(tx, customer_id, mitra_id)
         state = await presence_service.mitra_state(tx, mitra_id)
-    gate = await ask_gate(presence, customer_id, mitra_id)
+        is_blocked = mitra_id in await blocks.blocked_mitras(tx, customer_id)
+        blocked_by_you = is_blocked and await blocks.has_blocked(tx, customer_id, mitra_id)
+    gate = await ask_gate(database, presence, customer_id, mitra_id)
     if gate.available is None or gate.mitra_reachable is None:
         raise PresenceUnknown
-    status = status_of(state, reachable=gate.mitra_reachable)
-    return MitraStatusAnswer(status=status, other_available=gate.available)
+    status = status_of(state, reachable=gate.mitra_reachable, is_blocked=is_blocked)
+    return MitraStatusAnswer(status=status, other_available=gate.available, blocked_by_you=blocked_by_you)
 
 
-def status_of(state: MitraState, *, reachable: bool) -> MitraStatus:
-    """Return the status that a customer sees. `reachable` says whether the mitra can be asked."""
-    if not state.online or state.suspended:
+def status_of(state: MitraState, *, reachable: bool, is_blocked: bool) -> MitraStatus:
+    """Return the status that a customer sees.
+
+    `reachable` says whether the mitra can be asked. `is_blocked` says whether one of the two has blocked the other: the
+    mitra is then offline for this customer, whatever the mitra does (T.1).
+    """
+    if is_blocked or not state.online or state.suspended:
         return "offline"
     if state.active_sessions >= state.max_customers:
         return "full"

@@ -135,7 +135,7 @@ async def open_payment(
 
     If the customer chose the mitra of a past chat, only the status of that mitra counts (3.6).
     """
-    gate = await ask_gate(presence, customer.user_id, data.target_mitra_id)
+    gate = await ask_gate(database, presence, customer.user_id, data.target_mitra_id)
     return await command(
         request,
         database,
@@ -169,7 +169,9 @@ async def list_payments(
         else:
             page = await money.read_payments(tx, customer.user_id, cursor, session_id=session_id)
     return Page(
-        items=[await paying.as_shown(presence, customer.user_id, payment) for payment in page.items],
+        items=[
+            await paying.as_shown(database, presence, customer.user_id, payment) for payment in page.items
+        ],
         next_cursor=page.next_cursor,
     )
 
@@ -187,7 +189,7 @@ async def get_payment(
     """Return one of the customer's payments, with the payment's latest pairing and what became of the payment."""
     async with database.transaction() as tx:
         payment = await money.read_payment(tx, payment_id, customer.user_id)
-    return await paying.as_shown(presence, customer.user_id, payment)
+    return await paying.as_shown(database, presence, customer.user_id, payment)
 
 
 @post(
@@ -269,7 +271,7 @@ async def _finish_confirmation(
             raise PaymentDeclined
         if payment.status == "expired":
             raise PaymentExpired
-    payment = paying.shown_with(payment, idempotent.user_id, candidates)
+    payment = await paying.shown_with(tx, payment, idempotent.user_id, candidates)
     waits = payment.status in ("pending", "confirming")
     answer = to_answer(Confirmation(payment=payment, pairing=payment.pairing), 202 if waits else 200)
     await finish_long(tx, idempotent, answer)
@@ -312,7 +314,7 @@ async def get_pairing(
             return found
         # This pairing is the latest pairing of its payment, because no pairing begins while a fallback is open.
         payment = await views.payment_view(tx, found.payment_id, customer.user_id)
-    shown = (await paying.as_shown(presence, customer.user_id, payment)).pairing
+    shown = (await paying.as_shown(database, presence, customer.user_id, payment)).pairing
     assert shown is not None  # The payment has at least this pairing.
     return shown
 
@@ -389,7 +391,7 @@ async def get_customer_state(
 ) -> CustomerState:
     """Return everything that a customer's client shows, and the stream position of this snapshot."""
     state = await customer_state(database, customer.user_id)
-    return await with_presence(presence, customer.user_id, state)
+    return await with_presence(database, presence, customer.user_id, state)
 
 
 @get("/api/mitra/state", responses=answers({200: MitraState}, *MITRA_SIGNED_IN))

@@ -15,7 +15,7 @@ from curhat.journeys.availability import (
     status_of,
 )
 from curhat.journeys.searching import begin_search
-from curhat.kit.database import Transaction
+from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
@@ -31,6 +31,7 @@ from curhat.presence import service as presence_service
 from curhat.presence.service import Presence
 from curhat.pricing import service as pricing
 from curhat.realtime import service as realtime
+from curhat.safety.blocks import service as blocks
 from curhat.safety.reports import service as reports
 
 
@@ -48,6 +49,9 @@ async def open_payment(
     # With `until_commit`, no deletion of the account commits meanwhile (P.3).
     await accounts.refuse_suspended_customer(tx, customer_id, until_commit=True)
     await reports.refuse_unacknowledged(tx, Identity("customer", customer_id))
+    # A block that is under way closes the requests of the customer's open payment. Wait for it, so that it cannot miss
+    # this payment (T.1).
+    await blocks.lock_blocks_of(tx, customer_id)
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
     await _refuse_during_session(tx, customer_id)
@@ -72,7 +76,8 @@ async def open_payment(
         if gate.mitra_reachable is None:
             raise PresenceUnknown
         target = await presence_service.mitra_state(tx, target_mitra_id)
-        status = status_of(target, reachable=gate.mitra_reachable)
+        is_blocked = target_mitra_id in await blocks.blocked_mitras(tx, customer_id)
+        status = status_of(target, reachable=gate.mitra_reachable, is_blocked=is_blocked)
         if status != "available":
             raise MitraUnavailable(mitra_status=status, other_available=gate.available)
     elif not gate.available:
@@ -125,18 +130,21 @@ async def _refuse_empty_search(
         await pricing.refuse_used_trial(tx, payment.customer_id)
     if candidates is None:
         raise PresenceUnknown
+    # The caller holds the payment's lock, so these are all blocks (T.1).
+    blocked = await blocks.blocked_mitras(tx, payment.customer_id)
     if payment.target_mitra_id is None:
-        if not await pairing.can_ask_anybody(tx, candidates, payment.customer_id):
+        if not await pairing.can_ask_anybody(tx, candidates, payment.customer_id, *blocked):
             raise PresenceUnknown if isinstance(candidates, SomeCandidates) else NoMitraAvailable
         return
     target = await presence_service.mitra_state(tx, payment.target_mitra_id)
-    status = status_of(target, reachable=target.id in candidates)
+    is_blocked = target.id in blocked
+    status = status_of(target, reachable=target.id in candidates, is_blocked=is_blocked)
     if status == "available":
         return
-    if status_of(target, reachable=not lacks(candidates, target.id)) == "available":
+    if status_of(target, reachable=not lacks(candidates, target.id), is_blocked=is_blocked) == "available":
         # Only Valkey's list lacks the chosen mitra, and mitras can be missing in it.
         raise PresenceUnknown
-    if not await pairing.can_ask_anybody(tx, candidates, payment.customer_id, target.id):
+    if not await pairing.can_ask_anybody(tx, candidates, payment.customer_id, target.id, *blocked):
         if isinstance(candidates, SomeCandidates):
             raise PresenceUnknown
         raise MitraUnavailable(mitra_status=status, other_available=False)
@@ -167,7 +175,9 @@ async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
     return list(expired)
 
 
-async def as_shown(presence: Presence, customer_id: UUID, payment: views.AnyPayment) -> views.AnyPayment:
+async def as_shown(
+    database: Database, presence: Presence, customer_id: UUID, payment: views.AnyPayment
+) -> views.AnyPayment:
     """Return the payment as its customer sees it.
 
     If the payment offers a fallback, ask presence whether another mitra can be asked now (3.5).
@@ -175,17 +185,20 @@ async def as_shown(presence: Presence, customer_id: UUID, payment: views.AnyPaym
     fallback = None if payment.pairing is None else payment.pairing.fallback
     if fallback is None or not fallback.allowed or payment.target_mitra is None:
         return payment
-    available = await others_available(presence, customer_id, payment.target_mitra.id)
+    blocked = await blocks.blocked_mitras(database, customer_id)
+    available = await others_available(presence, customer_id, payment.target_mitra.id, *blocked)
     return views.with_other_available(payment, other_available=bool(available))
 
 
-def shown_with(payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None) -> Payment:
-    """Return the payment as its customer sees it. Unlike `as_shown`, this function can run inside a transaction.
+async def shown_with(
+    tx: Transaction, payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None
+) -> Payment:
+    """Return the payment as its customer sees it. Unlike `as_shown`, this function runs inside a transaction.
 
     `candidates` are the mitras who can be asked. `candidates` is None if presence was unknown just before the
     transaction.
     """
     if payment.target_mitra is None:
         return payment
-    available = pairing.anybody_else(candidates, payment.target_mitra.id, customer_id)
+    available = await pairing.anybody_else(tx, candidates, customer_id, payment.target_mitra.id)
     return views.with_other_available(payment, other_available=available)

@@ -335,6 +335,20 @@ async def had_session_with(db: Executor, /, *, customer_id: UUID, mitra_id: UUID
     return value
 
 
+FIND_RUNNING_SESSION_OF_PAIR: Final = """
+SELECT id FROM sessions WHERE customer_id = $1 AND mitra_id = $2 AND status = 'active'
+"""
+
+
+async def find_running_session_of_pair(db: Executor, /, *, customer_id: UUID, mitra_id: UUID) -> UUID | None:
+    """Find the running session of these two people."""
+    row = await db.fetchrow(FIND_RUNNING_SESSION_OF_PAIR, customer_id, mitra_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
 FIND_SEARCH_END: Final = """
 SELECT deadline_at FROM pairings WHERE id = $1 AND status = 'open' AND deadline_at > curhat_now()
 """

@@ -216,6 +216,10 @@ WHERE requests.id = @request_id AND requests.mitra_id = @mitra_id
 -- Return whether this customer ever had a session with this mitra.
 SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra_id = @mitra_id) AS had_session
 
+-- name: find_running_session_of_pair :optional
+-- Find the running session of these two people.
+SELECT id FROM sessions WHERE customer_id = @customer_id AND mitra_id = @mitra_id AND status = 'active'
+
 -- name: find_search_end :optional
 -- Read the time at which this pairing stops asking mitras. Returns no row if the pairing is no longer open.
 SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()

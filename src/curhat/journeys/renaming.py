@@ -10,6 +10,7 @@ from curhat.pairing import views
 from curhat.payments import service as payments
 from curhat.presence.service import Presence
 from curhat.realtime import service as realtime
+from curhat.safety.blocks import service as blocks
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.events import SESSION_UPDATED, views_to_both
@@ -46,7 +47,8 @@ async def tell_payment(tx: Transaction, payment_id: UUID, presence: Presence) ->
     `tell_payment` asks presence before locking the payment.
     """
     people = await queries.find_people_of_targeted_payment(tx, payment_id=payment_id)
-    available = await others_available(presence, people.customer_id, people.target_mitra_id)
+    blocked = await blocks.blocked_mitras(tx, people.customer_id)
+    available = await others_available(presence, people.customer_id, people.target_mitra_id, *blocked)
     await payments.lock(tx, payment_id)
     others = [payment_id] if available else []
     await realtime.append(tx, await views.payment_events(tx, payment_id, other_available=others))

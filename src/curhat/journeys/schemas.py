@@ -120,10 +120,14 @@ MitraStatus = Literal["available", "offline", "full"]
 
 
 class MitraStatusAnswer(msgspec.Struct, frozen=True):
-    """The status of the mitra of a past chat, and whether another mitra can be asked now (3.3, 3.4)."""
+    """The status of the mitra of a past chat, and whether another mitra can be asked now (3.3, 3.4).
+
+    `blocked_by_you` says that the customer has blocked the mitra. The status is then `offline` (T.1).
+    """
 
     status: MitraStatus
     other_available: bool
+    blocked_by_you: bool = False
 
 
 class StreamPosition(msgspec.Struct, frozen=True):

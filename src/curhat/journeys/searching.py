@@ -63,7 +63,9 @@ async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequ
     target = Target(
         mitra_id=payment.target_mitra_id,
         reachable=not lacks(candidates, payment.target_mitra_id),
-        other_available=pairing.anybody_else(candidates, payment.target_mitra_id, payment.customer_id),
+        other_available=await pairing.anybody_else(
+            tx, candidates, payment.customer_id, payment.target_mitra_id
+        ),
     )
     window_seconds = await configuration.returning_chat_confirmation_timeout_seconds(tx)
     await pairing.open_targeted(tx, payment.id, window_seconds, target)
@@ -280,7 +282,7 @@ async def take_fallback(
     if candidates is None:
         raise PresenceUnknown
     assert failed.target_mitra_id is not None  # pairings_fallback_after_a_targeted_failure, pairings_target
-    if not pairing.anybody_else(candidates, failed.target_mitra_id, customer_id):
+    if not await pairing.anybody_else(tx, candidates, customer_id, failed.target_mitra_id):
         raise PresenceUnknown if isinstance(candidates, SomeCandidates) else NoMitraAvailable
     window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
     blast_id = await pairing.take_fallback(tx, failed, window_seconds, candidates)

@@ -41,11 +41,13 @@ async def customer_state(database: Database, customer_id: UUID) -> CustomerState
         )
 
 
-async def with_presence(presence: Presence, customer_id: UUID, state: CustomerState) -> CustomerState:
+async def with_presence(
+    database: Database, presence: Presence, customer_id: UUID, state: CustomerState
+) -> CustomerState:
     """Return the snapshot. For an open fallback, ask presence whether another mitra can be asked now (3.5)."""
     if state.payment is None:
         return state
-    payment = await paying.as_shown(presence, customer_id, state.payment)
+    payment = await paying.as_shown(database, presence, customer_id, state.payment)
     return msgspec.structs.replace(state, payment=payment, pairing=payment.pairing)
 
 

@@ -22,6 +22,7 @@ from curhat.payments import service as payments
 from curhat.payments.gateway import Gateway, GatewayUnknown
 from curhat.payments.service import Charge
 from curhat.presence.service import Presence
+from curhat.safety.blocks import service as blocks
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.extension import Frames
@@ -103,8 +104,14 @@ class Transitions:
         """
         pairing_ids = [deadline.entity_id for deadline in due]
         targets = await pairing.targets_of(tx, pairing_ids)
+        blocked = await blocks.blocked_mitras_of_each(
+            tx, [customer_id for _, customer_id in targets.values()]
+        )
         available = await asyncio.gather(
-            *(others_available(self._presence, *target) for target in targets.values())
+            *(
+                others_available(self._presence, mitra_id, customer_id, *blocked[customer_id])
+                for mitra_id, customer_id in targets.values()
+            )
         )
         promised = {pairing_id for pairing_id, yes in zip(targets, available, strict=True) if yes}
         await pairing.targeted_over(tx, pairing_ids, promised)

@@ -29,6 +29,7 @@ from curhat.pairing.states import (
 from curhat.pairing.views import pairing_events, payment_events
 from curhat.payments import service as payments
 from curhat.realtime import service as realtime
+from curhat.safety.blocks import service as blocks
 
 log = structlog.get_logger(__name__)
 
@@ -245,7 +246,7 @@ async def reject(
     signal_requests(tx, [mitra_id])
     await pause_point("reject.before_tally")
     if pairing.kind == "targeted":
-        other_available = anybody_else(candidates, mitra_id, pairing.customer_id)
+        other_available = await anybody_else(tx, candidates, pairing.customer_id, mitra_id)
         await fail(tx, pairing, "targeted_mitra_rejected", other_available=other_available)
     elif candidates is not None:
         (answers,) = await queries.count_answers(tx, pairing_ids=[pairing_id])
@@ -269,12 +270,17 @@ async def can_ask_anybody(tx: Transaction, mitra_ids: Sequence[UUID], *left_out:
     return await queries.can_ask_anybody(tx, mitra_ids=mitra_ids, left_out_ids=left_out)
 
 
-def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
-    """Return whether at least one candidate is not in `not_counted`.
+async def anybody_else(
+    tx: Transaction, candidates: Sequence[UUID] | None, customer_id: UUID, mitra_id: UUID
+) -> bool:
+    """Return whether this customer can be offered another mitra than `mitra_id`.
 
-    If `candidates` is None (unknown), return False.
+    A mitra of a block with the customer does not count (T.1). If `candidates` is None (unknown), return False.
     """
-    return candidates is not None and any(candidate not in not_counted for candidate in candidates)
+    if candidates is None:
+        return False
+    not_counted = {customer_id, mitra_id, *await blocks.blocked_mitras(tx, customer_id)}
+    return any(candidate not in not_counted for candidate in candidates)
 
 
 async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
@@ -353,6 +359,32 @@ async def targeted_over(
     if failures:
         promised = [failure.payment_id for failure in failures if failure.pairing_id in other_available]
         await _fail(tx, failures, promised)
+
+
+async def close_blocked(
+    tx: Transaction, payment_id: UUID, mitra_id: UUID, candidates: Sequence[UUID] | None
+) -> None:
+    """Stop asking this mitra for the payment's open search, because of a new block (T.1).
+
+    The mitra's card closes as if the customer had cancelled. A blast never asks the mitra again. A targeted pairing of
+    the two fails at once. The caller holds the payment's lock. `candidates` are the mitras who can be asked, or None if
+    presence was unknown just before the transaction.
+    """
+    pairing_id = await queries.find_undecided_pairing(tx, payment_id=payment_id)
+    if pairing_id is None:
+        return
+    pairing = await queries.lock_pairing(tx, pairing_id=pairing_id)
+    if pairing.status != "open" or (pairing.kind == "targeted" and pairing.target_mitra_id != mitra_id):
+        return
+    await queries.leave_out_blocked(tx, pairing_id=pairing_id, mitra_id=mitra_id)
+    await pause_point("block.before_closing")
+    # A separate statement sees the request of an offer that was committed while lock_pairing waited.
+    if await queries.close_blocked_request(tx, pairing_id=pairing_id, mitra_id=mitra_id):
+        signal_requests(tx, [mitra_id])
+    if pairing.kind == "targeted":
+        tag: FailureTag = "targeted_mitra_timeout" if pairing.is_over else "targeted_mitra_offline"
+        other_available = await anybody_else(tx, candidates, pairing.customer_id, mitra_id)
+        await fail(tx, pairing, tag, other_available=other_available)
 
 
 async def close_losers(tx: Transaction, *pairing_ids: UUID) -> None:

@@ -225,6 +225,17 @@ async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
     return payment
 
 
+async def lock_open(tx: Transaction, customer_id: UUID) -> UUID | None:
+    """Lock the customer's open payment of purpose `session`, and return its id. Return None if no payment is open.
+
+    The payment can be closed meanwhile. Nobody else opens another one, if the caller has made them wait.
+    """
+    payment_id = await queries.find_open_payment(tx, customer_id=customer_id)
+    if payment_id is not None:
+        await lock(tx, payment_id)
+    return payment_id
+
+
 async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> LockedPayment:
     """Lock the row of this customer's own payment. This lock protects the whole journey.
 

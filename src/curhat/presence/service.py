@@ -230,9 +230,9 @@ class Presence:
             self._store.believe_no()
         return may_be_asked
 
-    async def is_counted(self, person_id: UUID) -> bool:
-        """Return whether `count_available` counts this person. Unlike `may_be_asked`, this believes every "no"."""
-        return (await self._store.look(person_id)).may_be_asked
+    async def count_among(self, person_ids: Sequence[UUID]) -> int:
+        """Return how many of these people `count_available` counts. Unlike `may_be_asked`, this believes every "no"."""
+        return sum(standing.may_be_asked for standing in await self._store.look_at(person_ids))
 
     def believe_no(self) -> None:
         """Raise PresenceUnknown while Valkey can lack mitras after an outage (record 0103)."""

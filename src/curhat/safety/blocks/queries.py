@@ -1,5 +1,6 @@
 """Generated from queries.sql by `make contracts`. Do not edit."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -146,10 +147,10 @@ async def list_blocks_by_mitra(db: Executor, /, *, mitra_id: UUID) -> list[Block
 
 
 LIST_BLOCKED_MITRAS: Final = """
-SELECT DISTINCT mitra_id FROM blocks WHERE customer_id = $1
+SELECT DISTINCT customer_id, mitra_id FROM blocks WHERE customer_id = ANY ($1::uuid[])
 """
 
 
-async def list_blocked_mitras(db: Executor, /, *, customer_id: UUID) -> list[UUID]:
-    """Find the mitras who are never paired with this customer, whoever of the two blocked."""
-    return [row[0] for row in await db.fetch(LIST_BLOCKED_MITRAS, customer_id)]
+async def list_blocked_mitras(db: Executor, /, *, customer_ids: Sequence[UUID]) -> list[Pair]:
+    """Find the mitras who are never paired with each of these customers, whoever of the two blocked."""
+    return [Pair(*row) for row in await db.fetch(LIST_BLOCKED_MITRAS, customer_ids)]

@@ -53,5 +53,6 @@ WHERE blocks.mitra_id = @mitra_id AND blocks.blocked_by = 'mitra' AND blocks.ses
 ORDER BY blocks.created_at DESC, blocks.session_id DESC
 
 -- name: list_blocked_mitras :many
--- Find the mitras who are never paired with this customer, whoever of the two blocked.
-SELECT DISTINCT mitra_id FROM blocks WHERE customer_id = @customer_id
+-- Find the mitras who are never paired with each of these customers, whoever of the two blocked.
+-- row: Pair
+SELECT DISTINCT customer_id, mitra_id FROM blocks WHERE customer_id = ANY (@customer_ids::uuid[])

@@ -1,5 +1,6 @@
 """The steps of a block (T.1). Functions that take a transaction never commit it."""
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -78,7 +79,15 @@ async def lock_blocks_of(tx: Transaction, customer_id: UUID) -> None:
 
 async def blocked_mitras(db: Executor, customer_id: UUID) -> list[UUID]:
     """Return the mitras who are never paired with this customer, whoever of the two blocked."""
-    return await queries.list_blocked_mitras(db, customer_id=customer_id)
+    return (await blocked_mitras_of_each(db, [customer_id]))[customer_id]
+
+
+async def blocked_mitras_of_each(db: Executor, customer_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
+    """Return, for each of these customers, the mitras who are never paired with the customer."""
+    blocked: dict[UUID, list[UUID]] = {customer_id: [] for customer_id in customer_ids}
+    for pair in await queries.list_blocked_mitras(db, customer_ids=customer_ids):
+        blocked[pair.customer_id].append(pair.mitra_id)
+    return blocked
 
 
 async def has_blocked(db: Executor, customer_id: UUID, mitra_id: UUID) -> bool:
