@@ -20,6 +20,7 @@ async def test_a_customer_deletes_the_account_with_a_code_and_is_signed_out(syst
         await dialog.get_by_label("Nomor teleponmu").fill(phone)
         await dialog.get_by_role("button", name="Kirim kode").click()
         code = dialog.get_by_label("Kode")
+        await expect(code).to_be_visible()
         inbox = json_of(await system.http.get("/api/dev/inbox", params={"phone": phone}))
         await code.fill(inbox["messages"][0]["code"])
         await dialog.get_by_role("button", name="Hapus akun saya").click()

@@ -1,5 +1,6 @@
 """Test the deletion of an account and its erasure (P.3), what the phone number keeps (P.4), and the list (P.5)."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import valkey.asyncio
 
 from curhat.accounts import service as accounts
 from curhat.app import invariants
+from curhat.app.cli.main import main
 from curhat.deadlines import loop as deadline_loop
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit import pause_points
@@ -519,3 +521,27 @@ async def test_an_erasure_is_finished_only_when_the_list_has_it(
         await clock.advance(2 * erasure.RETRY_SECONDS)
         await run_worker(server)
     assert await server.database.fetchval("SELECT erased_at IS NOT NULL FROM erasures") is True
+
+
+@pytest.mark.rule("P.5")
+async def test_the_command_line_replays_the_list(
+    database: Database,
+    database_url: str,
+    make: Make,
+    erasures_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mitra = await make.mitra("Kak Sari")
+    line = {"role": "mitra", "user_id": str(mitra), "deleted_at": "2026-01-02T00:00:00Z"}
+    erasures_file.write_text(json.dumps(line) + "\n")
+    environment = environment_of(
+        database_url, "valkey://127.0.0.1:1/0", CURHAT_ERASURE_LIST=str(erasures_file)
+    )
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert await asyncio.to_thread(main, ["erasures", "replay"]) == 0
+    assert "1 erasures, 1 accounts were deleted again" in capsys.readouterr().out
+    assert await database.fetchval("SELECT display_name FROM mitras") == "Akun dihapus"
+    monkeypatch.setenv("CURHAT_ERASURE_LIST", str(erasures_file) + ".missing")
+    assert await asyncio.to_thread(main, ["erasures", "replay"]) == 1

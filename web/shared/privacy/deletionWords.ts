@@ -23,7 +23,8 @@ const id = {
   send: 'Kirim kode',
   delete: 'Hapus akun saya',
   wrongCode: 'Kodenya salah, sudah lama, atau dikirim ke nomor lain. Periksa lagi, atau minta kode baru.',
-  paymentOpen: 'Masih ada pembayaran atau pencarian yang terbuka. Batalkan atau selesaikan dulu, lalu hapus akunmu.',
+  paymentOpen:
+    'Masih ada pembayaran atau pencarian yang terbuka. Batalkan atau selesaikan dulu, lalu hapus akunmu.',
   sessionOpen: 'Masih ada sesi yang berjalan. Akhiri dulu, lalu hapus akunmu.',
   done: 'Akunmu sudah dihapus.',
 };

@@ -35,7 +35,6 @@ NEEDED: Final = (
     "GATEWAY",
     "GATEWAY_WEBHOOK_TOKEN",
     "MOCK_GATEWAY_DATABASE_URL",
-    "SECRET_KEY",
     "ERASURE_LIST",
     "DATA_DIR",
 )
@@ -81,6 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
         _recover(arguments)
         return 0
     settings = joined_settings(NEEDED)
+    if settings.erasure_list is not None:
+        # Only a deletion needs the key.
+        settings = joined_settings((*NEEDED, "SECRET_KEY"))
     if arguments.check:
         return asyncio.run(_check(settings))
     asyncio.run(_finish(settings, despite_violations=arguments.despite_violations))
