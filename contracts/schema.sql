@@ -838,6 +838,7 @@ CREATE TABLE ratings (
 ALTER TABLE ratings ADD CONSTRAINT ratings_pkey PRIMARY KEY (session_id);
 CREATE INDEX ratings_by_customer ON ratings USING btree (customer_id);
 CREATE INDEX ratings_by_mitra ON ratings USING btree (mitra_id, rated_at);
+CREATE INDEX ratings_by_time ON ratings USING btree (rated_at);
 ALTER TABLE ratings ADD CONSTRAINT ratings_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
 
 CREATE TABLE refunds (

@@ -26,3 +26,4 @@ CREATE TABLE exports (
 CREATE INDEX exports_by_person ON exports (user_id, role, begun_at);
 CREATE INDEX exports_by_time ON exports (begun_at);
 CREATE INDEX notices_by_time ON notices (created_at);
+CREATE INDEX ratings_by_time ON ratings (rated_at);

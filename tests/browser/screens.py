@@ -594,6 +594,54 @@ async def chat_end(system: System) -> AsyncIterator[Show]:
         yield show
 
 
+@screen("53d-chat-end-with-a-report")
+async def chat_end_with_a_report(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/chat", ".mark.sent")(**options)
+            await page.locator("button.end").click()
+            await page.locator("dialog input[type=checkbox]").check()
+            await page.locator("dialog .disclose").press("Enter")
+            await page.locator("dialog input[type=radio]").first.press("Space")
+            await expect(page.locator("dialog textarea")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("54b-chat-ended-uncomfortable")
+async def chat_ended_uncomfortable(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
+        json_of(await customer.post(f"/sessions/{session['id']}/end"))
+        json_of(await customer.post(f"/sessions/{session['id']}/rating", {"answer": "uncomfortable"}))
+        yield page_opener(system, customer, f"/app/history/{session['id']}", ".answers")
+
+
+@screen("51c-chat-contact-details")
+async def chat_contact_details(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        said = {"client_message_id": "m", "text": "Follow IG: kaksari"}
+        json_of(await mitra.post(f"/sessions/{session['id']}/messages", said, key=""))
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/chat", ".hint")(**options)
+            await page.locator("textarea").fill("0812 3456 7890")
+            await page.locator("form button[type=submit]").click()
+            await expect(page.locator(".ask")).to_be_visible()
+            return page
+
+        yield show
+
+
 @screen("54-chat-ended")
 async def chat_ended(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
@@ -991,9 +1039,94 @@ async def home_notice(system: System) -> AsyncIterator[Show]:
 
 @screen("70-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    customer = await system.customer()
+    """The customer has blocked a mitra, and is signed in on two devices."""
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.past_chat(customer, mitra, socket)
+        json_of(await customer.post(f"/sessions/{session['id']}/block"))
     await sign_in_elsewhere(system, customer)
     yield page_opener(system, customer, "/app/profile", "li .out >> nth=1")
+
+
+@screen("77-export")
+async def export(system: System) -> AsyncIterator[Show]:
+    async def show(**options: Any) -> Page:
+        # One person cannot ask for several codes in a short time.
+        customer = await system.customer()
+        page = await page_opener(system, customer, "/app/profile", "main")(**options)
+        await page.get_by_role("button", name=re.compile("Unduh data saya|Download my data")).click()
+        phone = page.get_by_role("dialog").get_by_role("textbox")
+        await phone.fill(
+            await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", customer.id)
+        )
+        await phone.press("Enter")
+        await expect(page.get_by_role("dialog").get_by_role("radio")).to_have_count(2)
+        return page
+
+    yield show
+
+
+@screen("78-delete-chat")
+async def delete_chat(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
+        json_of(await customer.post(f"/sessions/{session['id']}/end"))
+
+        async def show(**options: Any) -> Page:
+            path = f"/app/history/{session['id']}"
+            page = await page_opener(system, customer, path, "footer")(**options)
+            await page.locator("header button").last.click()
+            await page.get_by_role("button", name=re.compile("Hapus obrolan ini|Delete this chat")).click()
+            await expect(page.get_by_role("button", name=re.compile("Jangan hapus|Keep it"))).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("60-block")
+async def block(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.past_chat(customer, mitra, socket)
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, f"/app/history/{session['id']}", "footer")(**options)
+            await page.locator("header button").last.click()
+            await page.locator("dialog li button").last.click()
+            await expect(page.locator("dialog .said")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("79-chat-deleted")
+async def chat_deleted(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
+        json_of(await customer.post(f"/sessions/{session['id']}/end"))
+        answer = await customer.delete(f"/sessions/{session['id']}/messages")
+        assert answer.status_code == 204
+        yield page_opener(system, customer, f"/app/history/{session['id']}", "footer")
+
+
+@screen("61-again-blocked")
+async def again_blocked(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.past_chat(customer, mitra, socket)
+        json_of(await customer.post(f"/sessions/{session['id']}/block"))
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, f"/app/history/{session['id']}", "footer")(**options)
+            await page.locator("footer .wide").click()
+            await expect(page.get_by_role("dialog")).to_be_visible()
+            return page
+
+        yield show
 
 
 @screen("90-delete-account")
@@ -1043,6 +1176,19 @@ async def profile_blocked(system: System) -> AsyncIterator[Show]:
         await page.add_init_script(BLOCKED)
         await page.goto("/app/profile")
         await expect(page.locator("[role=switch]:disabled")).to_be_visible()
+        return page
+
+    yield show
+
+
+@screen("80-help")
+async def help_card(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/", ".cta")(**options)
+        await page.locator("button.help").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
         return page
 
     yield show

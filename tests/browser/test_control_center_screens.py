@@ -6,13 +6,16 @@ If the variable SCREENSHOTS names a folder (`make screenshots`), the test saves 
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import msgspec
 import pyotp
 import pytest
 from playwright.async_api import Page, expect
 
+from curhat.content.help_lines import service as help_lines
 from tests.browser.operators import DESKTOP_SCREEN, WIDE_SCREEN, case, chat, operator, sign_in_operator
 from tests.browser.past_month import past_month
 from tests.browser.system import Language, System, Theme, json_of, wait_until
@@ -156,6 +159,12 @@ async def _make_records(system: System, session_id: str, mitra: Person) -> Recor
     json_of(await admin.patch(f"/mitras/{suspended_id}", {"suspended": True, "reason": "Kasar."}))
     question = {"blast_timeout_seconds": 30, "extra_mitras": {"count": 2, "from_hour": 20, "to_hour": 23}}
     what_if_id = json_of(await admin.post("/what-if", question))["id"]
+    async with system.database.transaction() as tx:
+        await help_lines.publish_shipped(tx)
+        # A colleague called the line 112, added an hour, and removed JakCare.
+        step, emergency, *lines = help_lines.shipped_items()
+        called = msgspec.structs.replace(emergency, hours=lines[-1].hours, verified_at=datetime.now(UTC))
+        await help_lines.propose(tx, colleague_id, [step, called, *lines[:-1]])
 
     async def is_replayed() -> bool:
         return bool(json_of(await admin.get(f"/what-if/{what_if_id}"))["status"] == "done")
@@ -184,6 +193,7 @@ async def _make_records(system: System, session_id: str, mitra: Person) -> Recor
         "mitras": "/mitras",
         "mitra": f"/mitras/{mitra.id}",
         "mitra-answers": "/mitras/answers",
+        "help-lines": "/help-lines",
         "team": "/team",
         "mitra-suspended": f"/mitras/{suspended_id}",
         "configuration": "/configuration",
@@ -255,7 +265,7 @@ async def _report_appeal(page: Page) -> None:
 
 
 async def _report_approval(page: Page) -> None:
-    await page.locator("section .danger").click()
+    await page.locator("section .danger").first.click()
 
 
 async def _configuration(page: Page) -> None:
@@ -284,6 +294,19 @@ async def _invited_already(page: Page) -> None:
     await page.locator("dialog input").nth(2).fill("3")
     await page.locator("dialog button[type=submit]").click()
     await expect(page.locator("dialog a")).to_be_visible()
+
+
+async def _help_approval(page: Page) -> None:
+    await page.locator("section button").first.click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+
+
+async def _help_editor(page: Page) -> None:
+    await page.keyboard.press("Escape")
+    await page.locator(".head button").click()
+    await page.locator("fieldset input").first.fill("")
+    await page.locator("button[type=submit]").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
 
 
 async def _operator_invitation(page: Page) -> None:
@@ -339,6 +362,7 @@ STEPS = {
     "case-refused": {"case-retry": _asked},
     "configuration": {"configuration-history": _history, "configuration-change": _configuration},
     "payments": {"payments-keys": _keys},
+    "help-lines": {"help-lines-approval": _help_approval, "help-lines-editor": _help_editor},
     "team": {"team-invitation": _operator_invitation, "team-link": _operator_link},
     "mitras": {"mitras-invitation": _invitation, "mitras-invited-already": _invited_already},
     "mitra": {"mitra-suspension": _asked},

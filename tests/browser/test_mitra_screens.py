@@ -348,6 +348,19 @@ async def read_again(system: System) -> AsyncIterator[Show]:
         yield page_opener(system, mitra, f"/mitra/history/{session['id']}", ".bubble")
 
 
+@screen("50-past-chat-text-gone")
+async def text_gone(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await accept_blast(system, customer, mitra)
+        await talk(system, customer, mitra, session)
+        json_of(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        await system.database.execute(
+            "UPDATE sessions SET ended_at = ended_at - interval '31 days' WHERE id = $1", UUID(session["id"])
+        )
+        yield page_opener(system, mitra, f"/mitra/history/{session['id']}", "footer")
+
+
 @screen("60-delete-account")
 async def delete_account(system: System) -> AsyncIterator[Show]:
     mitra = await new_mitra(system)
@@ -363,9 +376,11 @@ async def delete_account(system: System) -> AsyncIterator[Show]:
 
 @screen("33-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    mitra = await new_mitra(system)
-    await sign_in_elsewhere(system, mitra)
-    yield page_opener(system, mitra, "/mitra/profile", "li .out >> nth=1")
+    async with system.mitra() as (mitra, socket):
+        session = await system.past_chat(await system.customer(), mitra, socket)
+        json_of(await mitra.post(f"/sessions/{session['id']}/block"))
+        await sign_in_elsewhere(system, mitra)
+        yield page_opener(system, mitra, "/mitra/profile", "li .out >> nth=1")
 
 
 @screen("35-phone")

@@ -176,6 +176,24 @@ async def test_nine_ratings_wait_for_the_tenth_in_a_later_week(
 
 
 @pytest.mark.rule("T.6")
+async def test_the_next_sum_begins_where_the_last_one_ended(
+    database: Database, make: Make, clock: VirtualClock
+) -> None:
+    mitra_id = await make.mitra(max_customers=20)
+    for days in (0, 21):
+        await clock.set(START + timedelta(days=days))
+        for _ in range(10):
+            await rate(database, await finished_chat(database, make, mitra_id=mitra_id))
+        await clock.set(START + timedelta(days=days + 14))
+        newest = (await sums(database, mitra_id)).items[0]
+        assert newest.helpful == 10
+    assert [str(weeks.first_day) for weeks in (await sums(database, mitra_id)).items] == [
+        "2026-01-05",
+        "2025-12-29",
+    ]
+
+
+@pytest.mark.rule("T.6")
 async def test_two_concurrent_views_write_each_sum_once(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:

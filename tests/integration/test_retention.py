@@ -291,6 +291,7 @@ async def test_reports_and_notices_are_deleted_24_months_after_their_last_step(
         (session_queries.LOCK_DUE_TEXTS, (12, 72, 200, 10_000)),
         (session_queries.READ_OVERDUE_TEXT, (12, 72)),
         (retention_queries.PRUNE_NOTICES, (24, 10_000)),
+        (retention_queries.PRUNE_RATINGS, (24, 10_000)),
         (retention_queries.PRUNE_REPORTS, (24, 7, 10_000)),
         (retention_queries.LIST_OVERDUE, (24, 86_400.0)),
     ],

@@ -9,7 +9,8 @@ import pytest
 
 from curhat.app import invariants
 from curhat.deadlines import loop as deadline_loop
-from curhat.journeys import availability, blocking, paying, searching
+from curhat.journeys import availability, blocking, leaving, paying, searching
+from curhat.journeys.schemas import LeaveByMitra
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, NotFound
@@ -164,8 +165,8 @@ async def test_no_block_without_leaving_while_a_session_of_the_two_runs(
         assert problem(answer) == (409, "session_running")
         assert answer.json()["session_id"] == str(again.id)
     async with server.database.transaction() as tx:
-        await sessions.end_by_mitra(tx, past_chat.mitra.user_id, again.id, "harus pergi")
-        await blocks.block(tx, past_chat.mitra, again.id)
+        left = await leaving.leave_as_mitra(tx, past_chat.mitra.user_id, again.id, LeaveByMitra(block=True))
+    assert left.not_stored == []
     assert await invariants.violations_of(ABOUT_BLOCKS, server.database, None) == []
 
 
@@ -332,6 +333,22 @@ async def test_a_targeted_search_that_begins_after_a_block_counts_the_mitra_as_o
         "targeted_mitra_offline"
     )
     assert await database.fetchval("SELECT count(*) FROM requests WHERE mitra_id = $1", mitra_id) == 0
+
+
+@pytest.mark.rule("T.1", "T.5")
+@pytest.mark.invariant(13)
+async def test_leaving_a_chat_that_has_ended_with_a_block_closes_the_card_of_a_new_search(
+    database: Database, make: Make, past_chat: PastChat
+) -> None:
+    """The chat's time was up, and the customer searches again, before the mitra presses."""
+    mitra_id = past_chat.mitra.user_id
+    payment_id = await make.confirmed_payment(past_chat.customer.user_id)
+    pairing_id = await open_blast(database, payment_id, [mitra_id])
+    async with database.transaction() as tx:
+        left = await leaving.leave_as_mitra(tx, mitra_id, past_chat.id, LeaveByMitra(block=True))
+    assert left.not_stored == []
+    assert await asked(database, pairing_id) == set()
+    assert await invariants.violations_of(ABOUT_BLOCKS, database, None) == []
 
 
 # Before any money ----------------------------------------------------------------------------------------------

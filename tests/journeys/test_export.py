@@ -19,6 +19,7 @@ from curhat.privacy.export import service
 from curhat.privacy.export.schemas import Export, OpeningReason
 from curhat.privacy.export.words import ENGLISH, INDONESIAN
 from curhat.privacy.export.writers import POLICY
+from curhat.safety.ratings.states import RatingAnswer, RatingTag
 from curhat.safety.reports.states import OwnReportStatus, ReportReason
 from tests.support.chats import Chat
 from tests.support.clock import VirtualClock
@@ -57,6 +58,8 @@ async def test_a_customer_gets_profile_payments_chats_and_own_reports_as_json(se
     chat = await past_chat(server, customer, mitra.id, ODD, "aku mendengarkan")
     await report(server.database, chat.customer, chat.id)
     await report(server.database, chat.mitra, chat.id)
+    rated = await customer.post(f"/sessions/{chat.id}/rating", {"answer": "helpful", "tags": ["felt_heard"]})
+    assert rated.status_code == 201, rated.text
     for who in (customer, mitra):
         assert (await who.post(f"/sessions/{chat.id}/block")).status_code == 204
     # A stranger's data is not part of it.
@@ -79,6 +82,11 @@ async def test_a_customer_gets_profile_payments_chats_and_own_reports_as_json(se
         (True, ODD),
         (False, "aku mendengarkan"),
     ]
+    assert told.rating is not None
+    assert (told.rating.answer, told.rating.tags) == ("helpful", ["felt_heard"])
+    # The mitra's export has no rating.
+    of_mitra = msgspec.json.decode((await export(server, mitra)).content, type=Export)
+    assert [each.rating for each in of_mitra.chats if each.id == chat.id] == [None]
     # The mitra's block and report are not part of it.
     assert [(block.session_id, block.name) for block in data.blocks] == [(chat.id, "Kak Sari")]
     (own,) = data.reports
@@ -263,6 +271,8 @@ def test_the_page_has_a_word_for_every_value() -> None:
         "reasons": ReportReason,
         "report_statuses": OwnReportStatus,
         "openings": OpeningReason,
+        "answers": RatingAnswer,
+        "tags": RatingTag,
     }
     for words in (INDONESIAN, ENGLISH):
         for name, literal in values.items():

@@ -120,10 +120,10 @@ async def test_the_other_side_learns_of_a_leave_only_that_the_chat_ended(server:
     await leave(person, chat, {"reason_code": "felt_unsafe", **EVERYTHING})
     ((kind, told),) = await stream_events(server.database, chat.mitra)
     assert (kind, told["end_reason"]) == ("session.ended", "customer_ended")
-    assert set(told) == {
-        "id", "status", "mitra", "started_at", "ends_at", "ended_at", "end_reason", "duration_minutes",
-        "extended_minutes", "extension", "server_now", "customer",
-    }  # fmt: skip
+    mitra = await server.person("mitra", chat.mitra.user_id)
+    seen = (await mitra.get(f"/sessions/{chat.id}")).json()
+    assert set(told) == set(seen)
+    assert not {"leave_reason", "not_stored", "report", "block"} & set(seen)
 
 
 @pytest.mark.rule("T.5")
@@ -172,6 +172,19 @@ async def test_a_leave_of_a_chat_that_the_other_side_has_ended_stores_the_report
         ["customer threat"],
         ["customer"],
     )
+
+
+@pytest.mark.rule("T.5", "T.1")
+async def test_a_leave_of_an_ended_chat_with_a_block_closes_the_card_of_the_next_search(
+    server: RunningServer,
+) -> None:
+    """The customer has ended the chat and searches again. The mitra's leave arrives late."""
+    chat, mitra = await chat_of(server, "mitra")
+    await leave(await server.person("customer", chat.customer.user_id), chat)
+    await server.search(chat.customer.user_id, [mitra.id])
+    await leave(mitra, chat, {"block": True})
+    statuses = await server.database.fetch("SELECT status FROM requests WHERE mitra_id = $1", mitra.id)
+    assert [row["status"] for row in statuses] == ["closed"]
 
 
 @pytest.mark.rule("T.5")

@@ -106,3 +106,20 @@ async def test_two_members_who_leave_at_the_same_time_both_store_their_reports_a
     assert await race(database, held, second(database, chat)) == ("done", "done")
     reason = "customer_ended" if customer_first else "mitra_ended"
     assert await state(database, chat) == (reason, 0, ["customer", "mitra"], ["customer", "mitra"])
+
+
+@pytest.mark.rule("T.5", "X.8")
+@pytest.mark.parametrize("customer_first", [True, False])
+async def test_two_members_who_only_leave_at_the_same_time_end_the_chat_once(
+    database: Database, make: Make, customer_first: bool
+) -> None:
+    chat = await open_chat_with_text(database, make)
+    sides = [
+        lambda tx: leaving.leave_as_customer(tx, chat.customer.user_id, chat.id, LeaveByCustomer()),
+        lambda tx: leaving.leave_as_mitra(tx, chat.mitra.user_id, chat.id, LeaveByMitra()),
+    ]
+    first, second = sides if customer_first else reversed(sides)
+    held = command(database, first, held_at="session_end.written")
+    assert await race(database, held, command(database, second)) == ("done", "done")
+    reason = "customer_ended" if customer_first else "mitra_ended"
+    assert await state(database, chat) == (reason, 0, [], [])

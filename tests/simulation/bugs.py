@@ -23,24 +23,19 @@ from curhat.app.operations import status
 from curhat.app.restoring import finishing, reconciling
 from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
+from curhat.control_center.reports import queries as report_queries
+from curhat.control_center.reports import service as report_decisions
 from curhat.control_center.review import queries as review
 from curhat.control_center.review import service as review_service
 from curhat.control_center.team import queries as team
+from curhat.control_center.transcripts import queries as transcript_queries
+from curhat.control_center.transcripts import service as transcripts
 from curhat.control_center.what_if import queries as what_if
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
 from curhat.dev.statements import number_parameters, parse
-from curhat.journeys import (
-    availability,
-    blocking,
-    charging,
-    leaving,
-    mitras,
-    paying,
-    searching,
-    transitions,
-)
+from curhat.journeys import availability, blocking, charging, leaving, mitras, paying, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import connecting, idempotency, restored, signals
@@ -174,6 +169,9 @@ END $$
 BLOCKS = "tests/journeys/test_blocks.py"
 BLOCK_RACES = "tests/races/test_block_races.py"
 SIGNING_IN = "tests/control_center/test_signing_in.py"
+REPORTS = "tests/journeys/test_reports.py"
+REPORT_DECISIONS = "tests/control_center/test_reports.py"
+REPORT_RACES = "tests/races/test_reports_races.py"
 
 
 @dataclass(frozen=True)
@@ -419,7 +417,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a block goes through although an accept of the two has won",
         [BLOCK_RACES],
-        in_function(blocking, "block", "if running_id is not None:", "if False:"),
+        in_function(blocking, "block", "if running_id is not None and", "if False and"),
     ),
     Bug(
         "a block does not wait for the begin of a search",
@@ -1904,6 +1902,112 @@ BUGS: tuple[Bug, ...] = (
         in_module(absences, "MAX_BACKDATED_SECONDS", 3600.0),
     ),
     Bug(
+        "a confirmation does not wait for a suspension that is being written",
+        [REPORT_RACES],
+        in_statement(accounts, "share_lock_customer", "FOR SHARE", ""),
+    ),
+    Bug(
+        "a confirmation does not ask whether the customer is suspended",
+        [REPORTS, SIMULATION],
+        in_function(
+            paying,
+            "begin_confirmation",
+            "await accounts.refuse_suspended_customer(tx, customer_id, until_commit=True)",
+            "pass",
+        ),
+    ),
+    Bug(
+        "a suspended customer opens a payment",
+        [REPORTS, SIMULATION],
+        in_function(
+            paying, "open_payment", "await accounts.refuse_suspended_customer(tx, customer_id)", "pass"
+        ),
+    ),
+    Bug(
+        "a second decision about a report is accepted",
+        [REPORT_DECISIONS, REPORT_RACES],
+        in_function(report_decisions, "decide", 'if report.status != "open":', "if False:"),
+    ),
+    Bug(
+        "two decisions about a report do not wait for each other",
+        [REPORT_RACES],
+        in_statement(report_queries, "lock_report", "FOR NO KEY UPDATE OF reports", ""),
+    ),
+    Bug(
+        "the operator who suspended for good approves it",
+        [REPORT_DECISIONS],
+        in_function(report_decisions, "approve", "if report.decided_by == operator.id:", "if False:"),
+        schema="ALTER TABLE reports DROP CONSTRAINT reports_second_operator",
+    ),
+    Bug(
+        "a suspension for good takes effect without a second operator",
+        [REPORT_DECISIONS],
+        in_function(
+            report_decisions,
+            "decide",
+            'needs_approval = verdict.decision == "suspend" and verdict.until is None',
+            "needs_approval = False",
+        ),
+        schema="ALTER TABLE reports DROP CONSTRAINT reports_for_good_is_approved",
+    ),
+    Bug(
+        "the operator who decided decides the appeal",
+        [REPORT_DECISIONS],
+        in_function(report_decisions, "decide_appeal", "if report.decided_by == operator.id:", "if False:"),
+        schema="ALTER TABLE reports DROP CONSTRAINT reports_appeals",
+    ),
+    Bug(
+        "a warning needs no acknowledgement",
+        [REPORTS, SIMULATION],
+        in_statement(reports, "list_warnings_to_acknowledge", "AND kind = 'warning'", "AND false"),
+    ),
+    Bug(
+        "a warned mitra goes online",
+        [REPORTS, SIMULATION],
+        in_function(
+            mitras,
+            "intent_changed",
+            'await reports.refuse_unacknowledged(tx, Identity("mitra", mitra_id))',
+            "pass",
+        ),
+    ),
+    Bug(
+        "an overturned warning still needs an acknowledgement",
+        [REPORTS, SIMULATION],
+        in_function(
+            report_decisions, "decide_appeal", "await reports.withdraw_sanctions(tx, report_id)", "pass"
+        ),
+    ),
+    Bug(
+        "the text of a decided report is not held",
+        [REPORTS],
+        schema="CREATE OR REPLACE VIEW held_sessions AS SELECT session_id FROM reports WHERE status <> 'decided'",
+    ),
+    Bug(
+        "the text of an open report is not held",
+        [REPORTS],
+        schema=(
+            "CREATE OR REPLACE VIEW held_sessions AS SELECT session_id FROM reports "
+            "WHERE closed_at > curhat_now() - interval '90 days'"
+        ),
+    ),
+    Bug(
+        "the operator who asks to read a chat approves it",
+        [REPORT_DECISIONS],
+        in_function(transcripts, "approve", "if request.requested_by == operator.id:", "if False:"),
+        schema="ALTER TABLE transcript_requests DROP CONSTRAINT transcript_requests_second_operator",
+    ),
+    Bug(
+        "a chat is read on the ground of another chat's report",
+        [REPORT_DECISIONS],
+        in_statement(
+            transcript_queries,
+            "list_grounds",
+            "WHERE reports.session_id = @session_id",
+            "WHERE @session_id = @session_id",
+        ),
+    ),
+    Bug(
         "a leave does not end the pending extension",
         [EXTENSION_RACES, LEAVING],
         in_function(session_service, "leave", "ended.open_extension_id", "None"),
@@ -2019,7 +2123,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a report holds a text that was destroyed while the report waited",
         [RETENTION],
-        in_statement(reports, "lock_session", "text_deleted_at IS NULL AND", ""),
+        in_statement(reports, "lock_session", "text_deleted_at IS NULL AS has_text", "true AS has_text"),
     ),
     Bug(
         "overdue text stays",

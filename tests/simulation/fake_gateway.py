@@ -86,9 +86,9 @@ class SimulatedPresence:
     def believe_no(self) -> None:
         """Believe every "no". This fake lacks no mitra."""
 
-    async def is_counted(self, person_id: UUID) -> bool:
-        """Whether `count_available` counts this person."""
-        return await self.may_be_asked(person_id)
+    async def count_among(self, person_ids: Sequence[UUID]) -> int:
+        """Return how many of these people `count_available` counts."""
+        return len(set(person_ids) & set(await self.ask_candidates()))
 
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Return whether this mitra is connected (5.6).

@@ -124,7 +124,7 @@ class Operators:
             before = {row["id"] for row in await tx.fetch(DECIDED, unit)}
             await review.decide_case(
                 tx,
-                self._one(),
+                self.one(),
                 case_id,
                 decision,
                 "maaf",
@@ -147,7 +147,7 @@ class Operators:
         if payment_id is None:
             return None
         async with self._database.transaction() as tx:
-            await review.open_case(tx, self._one(), payment_id, "bestie diam saja")
+            await review.open_case(tx, self.one(), payment_id, "bestie diam saja")
         return str(payment_id)
 
     async def approve(self) -> str | None:
@@ -157,7 +157,7 @@ class Operators:
             return None
         async with self._database.transaction() as tx:
             version = (await review.read_case(tx, case_id, self._limit_rp)).version
-            await review.approve_refund(tx, self._one(), case_id, version)
+            await review.approve_refund(tx, self.one(), case_id, version)
         return str(case_id)
 
     async def retry(self) -> str | None:
@@ -166,10 +166,11 @@ class Operators:
         if case_id is None:
             return None
         async with self._database.transaction() as tx:
-            await review.retry_refund(tx, self._one(), case_id)
+            await review.retry_refund(tx, self.one(), case_id)
         return str(case_id)
 
-    def _one(self) -> SignedInOperator:
+    def one(self) -> SignedInOperator:
+        """Return any of the two operators."""
         return self._random.choice(self._operators)
 
     async def _a_case(self, condition: str) -> UUID | None:

@@ -14,6 +14,7 @@ from curhat.deadlines.service import FollowUp, Transition
 from curhat.journeys.push import (
     MATCH_SECONDS,
     MESSAGES_SECONDS,
+    NOTICE_SECONDS,
     OUTCOMES_SECONDS,
     PushTransitions,
     still_wanted,
@@ -51,6 +52,7 @@ SELECT messages.id, messages.kind, messages.reason_at, messages.done_at IS NULL 
         WHEN 'fallback_offered' THEN EXISTS (SELECT 1 FROM pairings WHERE id = subject_id AND fallback_status = 'open')
         WHEN 'decided' THEN EXISTS (SELECT 1 FROM review_cases WHERE id = subject_id AND status = 'decided')
         WHEN 'refunded' THEN EXISTS (SELECT 1 FROM refunds WHERE id = subject_id AND status = 'done')
+        WHEN 'notice' THEN EXISTS (SELECT 1 FROM notices WHERE id = subject_id AND acknowledged_at IS NULL)
         WHEN 'extension_requested' THEN EXISTS (SELECT 1 FROM extensions WHERE id = subject_id AND status = 'pending')
         ELSE EXISTS (SELECT 1 FROM messages AS chat WHERE chat.id = subject_id AND chat.read_at IS NULL)
     END AS is_wanted
@@ -104,6 +106,9 @@ WITH subscribed AS (
     SELECT 'push_outcomes', payments.id, 'refunded', refunds.id, payments.customer_id, 'customer', refunds.answered_at
     FROM refunds JOIN payments ON payments.id = refunds.payment_id
     WHERE refunds.status = 'done' AND refunds.answered_at > curhat_now() - interval '{OUTCOMES_SECONDS} seconds'
+    UNION ALL
+    SELECT 'push_notice', id, 'notice', id, user_id, role, created_at FROM notices
+    WHERE acknowledged_at IS NULL AND created_at > curhat_now() - interval '{NOTICE_SECONDS} seconds'
 )
 SELECT reasons.kind, reasons.subject_id, reasons.user_id, reasons.role, reasons.reason_at
 FROM reasons JOIN subscribed USING (role, user_id)

@@ -57,6 +57,8 @@ from tests.simulation.fake_gateway import SimulatedGateway, SimulatedPresence
 from tests.simulation.operators import REACHED as REACHED_BY_OPERATORS
 from tests.simulation.operators import Operators
 from tests.simulation.push_devices import PushDevices
+from tests.simulation.reporters import REACHED as REACHED_BY_REPORTERS
+from tests.simulation.reporters import Reporters, suspended, warned
 from tests.simulation.stopped_process import StoppableDatabase, StoppedProcess
 from tests.support.clock import START, VirtualClock
 from tests.support.people import Make
@@ -75,8 +77,8 @@ MAX_STRAY_AGE = timedelta(hours=6)
 
 TABLES = (
     "people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages, "
-    "extensions, blocks, review_cases, earlier_decisions, failed_pairing_events, status_changes, streams, "
-    "stream_events, deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, reports, "
+    "extensions, notices, reports, blocks, review_cases, earlier_decisions, failed_pairing_events, status_changes, "
+    "streams, stream_events, deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, "
     "mock_gateway.charges, mock_gateway.refunds"
 )
 # Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. One of
@@ -227,11 +229,37 @@ THEMES = {
             "ask for more time": 1.5, "approve more time": 1.5, "toggle": 0.7, "suspend": 0.5, "end session": 0.7,
         },
     ),
+    # The steps lead to warnings, suspensions and appeals, and to people who then want to pay or to go online.
+    "reports": Theme(
+        chats_end=0.6,
+        followed=0.9,
+        weights={
+            "report": 40.0, "decide report": 40.0, "read notice": 10.0, "ask for more time": 0.2, "offer": 0.5,
+            "cancel search": 0.5, "message": 0.3, "rename": 0.2, "configure": 0.2, "suspend": 0.2, "valkey": 0.3,
+        },
+        follows={
+            "report": ["decide report"],
+            "decide report": ["toggle", "open payment", "open payment", "confirm", "read notice", "read notice",
+                              "decide report", "report", "push"],
+            "read notice": ["decide report", "decide report", "toggle", "open payment"],
+            "open payment": ["confirm", "report", "decide report"],
+            "confirm": ["gateway answers", "report"],
+            "gateway answers": ["accept", "accept", "report"],
+            "accept": ["end session", "report"],
+            "end session": ["report"],
+            "toggle": ["worker", "report", "decide report"],
+            "worker": ["report", "decide report", "follow up"],
+            "push": ["clock"],
+            "clock": ["worker", "report"],
+        },
+    ),
 }  # fmt: skip
 
 # Maps a step to the likely next steps. One of these steps follows with the probability `followed` of the theme.
 # Otherwise any step follows.
 FOLLOWS = {
+    "report": ["decide report", "decide report", "end session", "accept"],
+    "decide report": ["read notice", "open payment", "confirm", "toggle", "decide report"],
     "open payment": ["confirm"],
     "confirm": ["gateway answers"],
     "gateway answers": ["accept", "reject", "clock", "toggle", "cancel search", "block"],
@@ -261,6 +289,7 @@ COMPARE_RECORDED_TIMES = {
     "extension_money",
     "message_within_session",
     "capacity_never_exceeded",
+    "suspended_customers_pay_nothing",
     "no_session_after_a_block",
 }
 # The steps in which a process can stop.
@@ -293,9 +322,10 @@ class SimulationState:
         self.presence = SimulatedPresence(self.database, self.random)
         self.cards = CardDevices(self.database, self.presence)
         self.absences = Absences(self.database, self.presence)  # type: ignore[arg-type]
-        self.theme = self.random.choices(list(THEMES.values()), [1, 2, 2, 2])[0]
+        self.theme = self.random.choices(list(THEMES.values()), [1, 2, 2, 2, 2])[0]
         self.trouble = self.theme.trouble or self.random.choice(TROUBLE)
         self.operators = Operators(self.database, self.random)
+        self.reporters = Reporters(self.database, self.random, self.operators)
         self.gateway = SimulatedGateway(self.database, self.random, self.trouble)
         # This field is true if the clock was set back. After the clock was set back, a later row can have an earlier
         # time.
@@ -397,7 +427,9 @@ class SimulationState:
             done += await self._do(name, steps[name][1])
         await self._quieten()
         await self._compare_money()
-        rows = await self.database.fetch(f"{REACHED} UNION ({REACHED_BY_OPERATORS})")
+        rows = await self.database.fetch(
+            f"{REACHED} UNION ({REACHED_BY_OPERATORS}) UNION ({REACHED_BY_REPORTERS})"
+        )
         return self.reached | {row["outcome"] for row in rows}
 
     async def _begin_with_chats(self) -> None:
@@ -450,6 +482,8 @@ class SimulationState:
             self.reached.add("a step waits for a stopped process")
         except BusinessError as error:
             outcome = f"refused: {error.code}"
+            if error.code in ("suspended", "acknowledgement_needed"):
+                self.reached.add(outcome)
         except GatewayUnknown:
             outcome = "the gateway does not answer"
         except Exception as error:  # noqa: BLE001  any error breaks the schedule
@@ -492,6 +526,9 @@ class SimulationState:
             "approve refund": (1, self.operators.approve),
             "retry refund": (1, self.operators.retry),
             "open a case by hand": (1, self.operators.complain),
+            "report": (1, self.reporters.report),
+            "decide report": (1, self.reporters.decide),
+            "read notice": (2, self.reporters.read_notice),
             "server killed": (1, self.server_killed),
             "offer": (7, self.offer),
             "accept": (9, self.accept),
@@ -537,13 +574,18 @@ class SimulationState:
 
     async def open_payment(self) -> str | None:
         """A customer tries to open a payment session."""
-        customer = await self._a_customer()
+        customer = await self.reporters.sanctioned("customer") or await self._a_customer()
         if customer is None:
             return None
         mitra = await self._past_mitra(customer) if self.random.random() < self.theme.targeted else None
         gate = await availability.ask_gate(self.database, self.presence, customer, mitra)  # type: ignore[arg-type]
+        is_refused = await warned(self.database, "customer", customer) or await suspended(
+            self.database, customer
+        )
         async with self.database.transaction() as tx:
             payment = await paying.open_payment(tx, customer, self._an_offer(), gate, mitra)
+        if is_refused:
+            self._fail("rules T.3 and T.4 (a suspended or warned customer opens no payment)")
         return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
 
     async def _past_mitra(self, customer: UUID) -> UUID | None:
@@ -583,10 +625,13 @@ class SimulationState:
             return None
         candidates = await availability.candidates_or_none(self.presence)  # type: ignore[arg-type]
         empty = not await self.database.fetchval(CAN_ASK, candidates or [], row["customer_id"])
+        is_suspended = await suspended(self.database, row["customer_id"])
         async with self.database.transaction() as tx:
             charge = await paying.begin_confirmation(tx, row["customer_id"], row["id"], candidates)
         if empty and row["is_open"]:
             self._fail("rule 1.8 (nobody is charged for a search that can ask nobody)")
+        if is_suspended and row["is_open"]:
+            self._fail("rule T.3 (a suspended customer confirms nothing)")
         if charge is None:
             return f"{row['id']}: nothing to charge"
         self.calls.append(charge)
@@ -820,10 +865,14 @@ class SimulationState:
     async def toggle(self) -> str | None:
         """A mitra goes online or offline. If a customer waits for the mitra, the mitra usually goes offline."""
         awaited = await self._an_awaited_mitra()
-        mitra = awaited or self.random.choice(self.mitras)
+        mitra = awaited or await self.reporters.sanctioned("mitra") or self.random.choice(self.mitras)
         online = self.random.random() < (0.3 if awaited else 0.8)
+        was_online = await self.database.fetchval("SELECT online FROM mitras WHERE id = $1", mitra)
+        is_refused = online and not was_online and await warned(self.database, "mitra", mitra)
         async with self.database.transaction() as tx:
             await set_toggle(tx, mitra, online=online)
+        if is_refused:
+            self._fail("rule T.4 (a warned mitra does not go online)")
         return f"{mitra} {'online' if online else 'offline'}"
 
     async def connection(self) -> str | None:

@@ -192,6 +192,9 @@ EXCEPTIONS: Reasons = {
     ("privacy.retention", "prune_notices"): {
         "notices": "the table of classes says how long notices are kept"
     },
+    ("privacy.retention", "prune_ratings"): {
+        "ratings": "the table of classes says how long ratings are kept"
+    },
     ("privacy.retention", "prune_reports"): {
         "reports": "the table of classes says how long reports are kept"
     },

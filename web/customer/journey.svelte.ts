@@ -8,8 +8,7 @@ import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/cha
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { CustomerEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
-import { hasLeft } from '../shared/safety/left';
-import { tabStorage } from '../shared/storage';
+import { deviceStorage, tabStorage } from '../shared/storage';
 
 export type Payment = Schemas['Payment'];
 export type Pairing = Schemas['Pairing'];
@@ -338,9 +337,10 @@ class Journey {
       this.endedSession = session;
       return;
     }
-    // The server does not know yet that the customer has left this chat.
-    if (hasLeft('customer', session.id)) {
-      void import('./leaving').then((leaving) => leaving.sendLeaves()).catch(() => undefined);
+    // The server does not know yet that the customer has left this chat (shared/safety/left.ts). The first load has no
+    // room for a function of its own.
+    if (deviceStorage.get(`curhat:customer:left:${session.id}`)) {
+      import('./sendLeaves').catch(() => undefined);
       return;
     }
     this.session = session;

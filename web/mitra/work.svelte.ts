@@ -12,8 +12,7 @@ import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/cha
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { MitraEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
-import { hasLeft } from '../shared/safety/left';
-import { tabStorage } from '../shared/storage';
+import { deviceStorage, tabStorage } from '../shared/storage';
 import { playNote, ring, stopRinging } from './alarm.svelte';
 import type { News } from './hidden';
 
@@ -582,9 +581,10 @@ class Work {
   #showSession(session: Session): void {
     const { id } = session;
     if (STAGES[session.status] < (this.#reachedStages.get(id) ?? 0)) return;
-    // The server does not know yet that the mitra has left this chat.
-    if (session.status === 'active' && hasLeft('mitra', id)) {
-      void import('./leaving').then((leaving) => leaving.sendLeaves()).catch(() => undefined);
+    // The server does not know yet that the mitra has left this chat (shared/safety/left.ts). The first load has no
+    // room for a function of its own.
+    if (session.status === 'active' && deviceStorage.get(`curhat:mitra:left:${id}`)) {
+      import('./sendLeaves').catch(() => undefined);
       return;
     }
     const wasRunning = this.sessions.some((one) => one.id === id);

@@ -722,6 +722,22 @@ FROM blocks
 JOIN sessions ON sessions.customer_id = blocks.customer_id AND sessions.mitra_id = blocks.mitra_id
 WHERE sessions.started_at > blocks.created_at
 
+-- name: suspended_customers_pay_nothing :many
+-- T.3: no payment of a session is charged or confirmed after its customer was suspended, until the suspension is over
+--
+-- A customer whose suspension was lifted has no times any more, and is not checked.
+SELECT payments.id AS payment_id, customers.suspended_at, customers.suspended_until
+FROM customers JOIN payments ON payments.customer_id = customers.id AND payments.purpose = 'session'
+WHERE customers.suspended_at IS NOT NULL AND (
+    EXISTS (
+        SELECT 1 FROM charge_attempts
+        WHERE charge_attempts.payment_id = payments.id AND charge_attempts.started_at > customers.suspended_at
+            AND (customers.suspended_until IS NULL OR charge_attempts.started_at < customers.suspended_until)
+    )
+    OR payments.amount_rp = 0 AND payments.confirmed_at > customers.suspended_at
+        AND (customers.suspended_until IS NULL OR payments.confirmed_at < customers.suspended_until)
+)
+
 -- name: held_text_stays :many
 -- 14: the text of a held session is not deleted
 SELECT sessions.id AS session_id, sessions.text_deleted_at

@@ -46,6 +46,7 @@ PRUNINGS: Final = (
     sessions.destroy_due_texts,
     retention.prune_notices,
     retention.prune_reports,
+    retention.prune_ratings,
 )
 # How long a stopping worker waits for its transactions, its calls to the gateway and its push messages. A call to the
 # gateway takes at most 5 s.

@@ -14,9 +14,16 @@ from curhat.safety.blocks.errors import SessionRunning
 
 
 async def block(
-    tx: Transaction, identity: Identity, session_id: UUID, candidates: Sequence[UUID] | None
+    tx: Transaction,
+    identity: Identity,
+    session_id: UUID,
+    candidates: Sequence[UUID] | None,
+    *,
+    is_leaving: bool = False,
 ) -> None:
     """Block the other side of this person's session, and close an open request between the two at once.
+
+    With `is_leaving`, the caller ends this session later in the same transaction, so the session can still run (T.5).
 
     An accept, an offer or a confirmation that is under way wins or loses as a whole, because each holds the lock of the
     customer's payment or pairing. If an accept won, this function refuses, because the two have a running session.
@@ -31,6 +38,6 @@ async def block(
     running_id = await queries.find_running_session_of_pair(
         tx, customer_id=pair.customer_id, mitra_id=pair.mitra_id
     )
-    if running_id is not None:
+    if running_id is not None and not (is_leaving and running_id == session_id):
         raise SessionRunning(session_id=running_id)
     await pause_point("block.before_commit")

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from curhat.journeys import blocking
 from curhat.journeys.schemas import (
     LeaveByCustomer,
     LeaveByMitra,
@@ -22,7 +23,6 @@ from curhat.kit.database import Transaction
 from curhat.kit.errors import BusinessError
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
-from curhat.safety.blocks import service as blocks
 from curhat.safety.reports import service as reports
 from curhat.safety.reports.errors import AlreadyReported
 from curhat.safety.reports.schemas import NewReport
@@ -70,9 +70,12 @@ async def _leave(
 ) -> tuple[SessionViews, list[NotStored]]:
     await sessions.own_session(tx, member, session_id)
     not_stored: list[NotStored] = []
-    # The lock order is: blocks, payment, session. A block locks the person's blocks, and a report locks the payment.
+    # The lock order is: blocks, payment, session. A block locks the person's blocks. If the session has ended
+    # before, the block also closes a card of a new search (T.1). A report locks the payment.
     if with_block:
-        await _store(tx, "block", partial(blocks.block, tx, member, session_id), not_stored)
+        await _store(
+            tx, "block", partial(blocking.block, tx, member, session_id, None, is_leaving=True), not_stored
+        )
     if report is not None:
         await _store(tx, "report", partial(reports.report, tx, member, session_id, report), not_stored)
     await pause_point("leave.before_end")

@@ -225,6 +225,9 @@ const en: typeof id = {
     thanks: 'Thank you for sharing',
     sorry: 'Sorry, this session did not go well',
     next: 'We hope you feel a little lighter. Whenever you need it, a bestie is ready to listen again.',
+    deleteChat: 'Delete this chat',
+    textGone:
+      'What was written here is deleted. The chat stays in your history, and you can talk again at any time.',
   },
   ended: {
     time_up: 'The time was up. Thank you for sharing.',

@@ -230,6 +230,8 @@ export default {
     thanks: 'Terima kasih sudah bercerita',
     sorry: 'Maaf, sesinya tidak berjalan baik',
     next: 'Semoga hatimu lebih lega. Kapan pun kamu butuh, bestie siap mendengarkan lagi.',
+    deleteChat: 'Hapus obrolan ini',
+    textGone: 'Isi obrolan ini sudah dihapus. Riwayatnya tetap ada, dan kamu bisa curhat lagi kapan saja.',
   },
   ended: {
     time_up: 'Waktunya habis. Terima kasih sudah bercerita.',

@@ -86,7 +86,7 @@ const en: typeof id = {
       ['Ask plainly', '“Are you thinking of ending your life?” Asking does not make it worse.'],
       ['If yes, ask on', 'Is there a plan? With what? When?'],
       ['Stay', 'Listen, without advice and without judging. Do not promise to keep it secret.'],
-      ['Who is near you?', 'Ask them to call that person now, and to put dangerous things out of reach.'],
+      ['Ask who is near', 'Ask them to call that person now, and to put dangerous things out of reach.'],
       ['Go for help together', 'The nearest emergency room or puskesmas, or a number on the help card.'],
     ],
     draft: 'This guidance is a draft that no psychologist has reviewed yet.',
@@ -221,6 +221,10 @@ const en: typeof id = {
     answers: 'Insert an answer',
     manage: 'Manage answers',
     none: 'No ready answers yet.',
+  },
+  pastChat: {
+    textGone:
+      'What was written here is no longer available. You can read a chat for at most 30 days after its end.',
   },
   note: {
     open: 'Private note',

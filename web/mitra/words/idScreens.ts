@@ -90,7 +90,10 @@ export default {
         'Tetap di sini',
         'Dengarkan, tanpa menasihati dan tanpa menghakimi. Jangan berjanji menyimpan rahasia.',
       ],
-      ['Siapa di dekatmu?', 'Ajak dia memanggil orang itu sekarang, dan menjauhkan benda yang berbahaya.'],
+      [
+        'Tanya siapa di dekatnya',
+        'Ajak dia memanggil orang itu sekarang, dan menjauhkan benda yang berbahaya.',
+      ],
       ['Ajak mencari pertolongan', 'IGD atau puskesmas terdekat, atau nomor di kartu bantuan.'],
     ],
     draft: 'Panduan ini rancangan, belum diperiksa psikolog.',
@@ -226,6 +229,10 @@ export default {
     answers: 'Masukkan jawaban',
     manage: 'Atur jawaban',
     none: 'Belum ada jawaban siap pakai.',
+  },
+  pastChat: {
+    textGone:
+      'Isi obrolan ini sudah tidak tersedia. Kamu bisa membaca obrolan paling lama 30 hari setelah selesai.',
   },
   note: {
     open: 'Catatan pribadi',

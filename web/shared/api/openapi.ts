@@ -3202,6 +3202,11 @@ export interface components {
         BlockList: {
             items: components["schemas"]["Block"][];
         };
+        /** BlocksOfPerson */
+        BlocksOfPerson: {
+            about: number;
+            made: number;
+        };
         /** BookDifference */
         BookDifference: {
             /** @enum {string} */
@@ -3385,6 +3390,7 @@ export interface components {
         };
         /** CustomerDetail */
         CustomerDetail: {
+            blocks: components["schemas"]["BlocksOfPerson"];
             call_name: string;
             /** Format: date-time */
             created_at: string;
@@ -3623,6 +3629,7 @@ export interface components {
             id: string;
             messages: components["schemas"]["ExportedMessage"][];
             openings: components["schemas"]["ExportedOpening"][];
+            rating: components["schemas"]["ExportedRating"] | null;
             /** Format: date-time */
             started_at: string;
             text_gone: boolean;
@@ -3677,6 +3684,14 @@ export interface components {
             phone_number: string;
             /** @enum {string} */
             role: "customer" | "mitra";
+        };
+        /** ExportedRating */
+        ExportedRating: {
+            /** @enum {string} */
+            answer: "helpful" | "neutral" | "uncomfortable";
+            /** Format: date-time */
+            rated_at: string;
+            tags: ("felt_heard" | "kind" | "useful" | "slow" | "distracted" | "judged" | "pushy")[];
         };
         /** ExportedReport */
         ExportedReport: {
@@ -4042,6 +4057,7 @@ export interface components {
         MitraDetail: {
             acceptance: components["schemas"]["Acceptance"];
             active_sessions: number;
+            blocks: components["schemas"]["BlocksOfPerson"];
             connected: boolean | null;
             /** Format: date-time */
             created_at: string;

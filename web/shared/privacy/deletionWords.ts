@@ -9,7 +9,7 @@ const id = {
     'Nama, nomor telepon, obrolan, penilaian, dan daftar blokirmu. Kamu langsung keluar dari semua HP, dan bestie tidak bisa membaca obrolan lagi.',
   goesMitra:
     'Nama, nomor telepon, obrolan, catatan, jawaban cepat, dan daftar blokirmu. Kamu langsung keluar dari semua HP, dan tidak ditawari permintaan lagi.',
-  when: 'Isi obrolan dimusnahkan paling lambat 72 jam lagi. Kalau ada laporan tentang sebuah obrolan, tim kami menyimpannya sampai laporan itu selesai.',
+  when: 'Isi obrolan dimusnahkan paling lambat 72 jam lagi. Kalau ada laporan tentang sebuah obrolan, tim kami menyimpannya sampai 90 hari setelah laporan itu selesai.',
   stays: 'Yang tetap ada',
   staysCustomer:
     'Catatan pembayaran dan waktu sesi, karena aturan pembukuan, tapi tanpa nama dan nomormu. Selama 12 bulan, nomor yang sama tidak dapat uji coba gratis lagi, dan blokir atau penangguhan tetap berlaku.',
@@ -37,7 +37,7 @@ const en: typeof id = {
     'Your name, phone number, chats, ratings and blocks. You are signed out on every phone at once, and your bestie can no longer read the chats.',
   goesMitra:
     'Your name, phone number, chats, notes, quick answers and blocks. You are signed out on every phone at once, and get no more requests.',
-  when: 'What was written in chats is destroyed within 72 hours. If there is a report about a chat, our team keeps it until the report is settled.',
+  when: 'What was written in chats is destroyed within 72 hours. If there is a report about a chat, our team keeps it until 90 days after the report is settled.',
   stays: 'What stays',
   staysCustomer:
     'The records of payments and times of sessions, for accounting, but without your name and number. For 12 months the same number gets no second free trial, and blocks or a suspension still apply.',

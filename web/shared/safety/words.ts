@@ -109,7 +109,7 @@ const id = {
     stillWorks: {
       customer:
         'Yang tetap bisa: membaca riwayat, meminta datamu, menghapus akun, dan membuka kartu bantuan.',
-      mitra: 'Yang tetap bisa: meminta datamu, menghapus akun, dan membuka kartu bantuan.',
+      mitra: 'Yang tetap bisa: mengajukan keberatan, menghubungi tim kami, dan membuka kartu bantuan.',
     },
     lifted: 'Kamu bisa memakai Curhat seperti biasa lagi.',
     overturned: 'Keputusan sebelumnya dibatalkan. Maaf, ya.',
@@ -246,7 +246,7 @@ const en: typeof id = {
     stillWorks: {
       customer:
         'What still works: reading your history, asking for your data, deleting your account, and the help card.',
-      mitra: 'What still works: asking for your data, deleting your account, and the help card.',
+      mitra: 'What still works: an appeal, contacting our team, and the help card.',
     },
     lifted: 'You can use Curhat as before.',
     overturned: 'The earlier decision is taken back. We are sorry.',

@@ -483,6 +483,39 @@ async def count_reports_of_person(db: Executor, /, *, role: str, user_id: UUID) 
     return ReportCounts(*row)
 
 
+class BlockCounts(msgspec.Struct, frozen=True):
+    made: int
+    about: int
+
+
+COUNT_BLOCKS_OF_CUSTOMER: Final = """
+SELECT count(*) FILTER (WHERE blocked_by = 'customer') AS made, count(*) FILTER (WHERE blocked_by = 'mitra') AS about
+FROM blocks WHERE customer_id = $1
+"""
+
+
+async def count_blocks_of_customer(db: Executor, /, *, user_id: UUID) -> BlockCounts:
+    """Count the blocks that this customer made, and those that mitras made of the customer. The primary key finds them."""
+    row = await db.fetchrow(COUNT_BLOCKS_OF_CUSTOMER, user_id)
+    if row is None:
+        raise NoRow(COUNT_BLOCKS_OF_CUSTOMER)
+    return BlockCounts(*row)
+
+
+COUNT_BLOCKS_OF_MITRA: Final = """
+SELECT count(*) FILTER (WHERE blocked_by = 'mitra') AS made, count(*) FILTER (WHERE blocked_by = 'customer') AS about
+FROM blocks WHERE mitra_id = $1
+"""
+
+
+async def count_blocks_of_mitra(db: Executor, /, *, user_id: UUID) -> BlockCounts:
+    """Count the blocks that this mitra made, and those that customers made of the mitra."""
+    row = await db.fetchrow(COUNT_BLOCKS_OF_MITRA, user_id)
+    if row is None:
+        raise NoRow(COUNT_BLOCKS_OF_MITRA)
+    return BlockCounts(*row)
+
+
 READ_SUSPENSION_NOTE: Final = """
 SELECT new_value FROM audit_entries
 WHERE subject_id = $1 AND subject = $2 AND action = $3

@@ -287,6 +287,18 @@ SELECT count(*) FILTER (WHERE kind = 'report' AND reporter = @role) AS made,
     count(*) FILTER (WHERE kind = 'concern') AS concerns
 FROM reports WHERE CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END = @user_id
 
+-- name: count_blocks_of_customer :one
+-- Count the blocks that this customer made, and those that mitras made of the customer. The primary key finds them.
+-- row: BlockCounts
+SELECT count(*) FILTER (WHERE blocked_by = 'customer') AS made, count(*) FILTER (WHERE blocked_by = 'mitra') AS about
+FROM blocks WHERE customer_id = @user_id
+
+-- name: count_blocks_of_mitra :one
+-- Count the blocks that this mitra made, and those that customers made of the mitra.
+-- row: BlockCounts
+SELECT count(*) FILTER (WHERE blocked_by = 'mitra') AS made, count(*) FILTER (WHERE blocked_by = 'customer') AS about
+FROM blocks WHERE mitra_id = @user_id
+
 -- name: read_suspension_note :optional
 -- Read the audit's text of the person's last suspension. @suspended is the action of the audit.
 -- nullable: new_value

@@ -215,8 +215,15 @@ class ReportsOfPerson(msgspec.Struct, frozen=True):
     concerns: int
 
 
+class BlocksOfPerson(msgspec.Struct, frozen=True):
+    """The numbers of blocks that hold: `made` by the person, and `about` the person."""
+
+    made: int
+    about: int
+
+
 class CustomerDetail(CustomerRecord, frozen=True, kw_only=True):
-    """A customer, with the suspension in force, the numbers of reports, and the given ratings.
+    """A customer, with the suspension in force, the numbers of reports and blocks, and the given ratings.
 
     `suspended_until`: null in a suspension means for good.
     """
@@ -226,6 +233,7 @@ class CustomerDetail(CustomerRecord, frozen=True, kw_only=True):
     suspended_until: datetime | None
     suspension_reason: str | None
     reports: ReportsOfPerson
+    blocks: BlocksOfPerson
     ratings: RatingCounts
 
 
@@ -260,7 +268,7 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MitraDetail(MitraRecord, frozen=True, kw_only=True):
-    """A mitra, with its current suspension, the numbers of reports, and the ratings of its chats.
+    """A mitra, with its current suspension, the numbers of reports and blocks, and the ratings of its chats.
 
     `suspension_reason`: null if nobody gave one. `suspended_until`: null in a suspension means until it is lifted.
     """
@@ -268,6 +276,7 @@ class MitraDetail(MitraRecord, frozen=True, kw_only=True):
     suspension_reason: str | None
     suspended_until: datetime | None
     reports: ReportsOfPerson
+    blocks: BlocksOfPerson
     ratings: RatingCounts
 
 

@@ -29,6 +29,7 @@ from curhat.control_center.records.schemas import (
     MAX_REASON_CHARACTERS,
     Acceptance,
     AnswersSort,
+    BlocksOfPerson,
     CustomerDetail,
     CustomerRecord,
     InvitedMitra,
@@ -230,12 +231,18 @@ async def read_customer_detail(tx: Transaction, customer_id: UUID) -> CustomerDe
         **msgspec.structs.asdict(suspension),
         suspension_reason=reason,
         reports=await _reports_of(tx, "customer", customer_id),
+        blocks=await _blocks_of(tx, "customer", customer_id),
         ratings=await ratings.counts_by_customer(tx, customer_id),
     )
 
 
 async def _reports_of(tx: Transaction, role: Role, user_id: UUID) -> ReportsOfPerson:
     return from_row(ReportsOfPerson, await queries.count_reports_of_person(tx, role=role, user_id=user_id))
+
+
+async def _blocks_of(tx: Transaction, role: Role, user_id: UUID) -> BlocksOfPerson:
+    count = queries.count_blocks_of_customer if role == "customer" else queries.count_blocks_of_mitra
+    return from_row(BlocksOfPerson, await count(tx, user_id=user_id))
 
 
 async def _suspension_reason(tx: Transaction, role: Role, user_id: UUID) -> str | None:
@@ -277,6 +284,7 @@ async def read_mitra_detail(tx: Transaction, mitra_id: UUID) -> MitraDetail:
         suspension_reason=await _suspension_reason(tx, "mitra", mitra_id) if is_suspended else None,
         suspended_until=await queries.read_suspension_end(tx, mitra_id=mitra_id) if is_suspended else None,
         reports=await _reports_of(tx, "mitra", mitra_id),
+        blocks=await _blocks_of(tx, "mitra", mitra_id),
         ratings=await ratings.counts_of_mitra(tx, mitra_id),
     )
 

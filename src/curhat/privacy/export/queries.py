@@ -10,6 +10,7 @@ import msgspec
 from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.kit.identity import Role
 from curhat.privacy.export.schemas import OpeningReason
+from curhat.safety.ratings.states import RatingAnswer, RatingTag
 from curhat.safety.reports.states import OwnReportStatus, ReportReason
 
 LOCK_EXPORTS_OF: Final = """
@@ -139,6 +140,24 @@ async def list_own_reports(
     return [
         OwnReportRow(*row) for row in await db.fetch(LIST_OWN_REPORTS, role, user_id, after_id, max_reports)
     ]
+
+
+class RatingRow(msgspec.Struct, frozen=True):
+    session_id: UUID
+    answer: RatingAnswer
+    tags: list[RatingTag]
+    rated_at: datetime
+
+
+LIST_RATINGS: Final = """
+SELECT session_id, answer, tags, rated_at FROM ratings
+WHERE session_id = ANY ($1::uuid[]) AND customer_id = $2
+"""
+
+
+async def list_ratings(db: Executor, /, *, session_ids: Sequence[UUID], customer_id: UUID) -> list[RatingRow]:
+    """Read this customer's ratings of these sessions."""
+    return [RatingRow(*row) for row in await db.fetch(LIST_RATINGS, session_ids, customer_id)]
 
 
 class OpeningRow(msgspec.Struct, frozen=True):

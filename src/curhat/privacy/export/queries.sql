@@ -1,6 +1,8 @@
 -- type: role = Role from curhat.kit.identity
 -- type: sender = Role from curhat.kit.identity
 -- type: reason = ReportReason from curhat.safety.reports.states
+-- type: answer = RatingAnswer from curhat.safety.ratings.states
+-- type: tags = RatingTag from curhat.safety.ratings.states
 -- type: why = OpeningReason from curhat.privacy.export.schemas
 -- type: report_status = OwnReportStatus from curhat.safety.reports.states
 
@@ -59,6 +61,12 @@ FROM reports
 WHERE CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END = @user_id
     AND reporter = @role AND kind = 'report' AND id > @after_id
 ORDER BY id LIMIT @max_reports
+
+-- name: list_ratings :many
+-- Read this customer's ratings of these sessions.
+-- row: RatingRow
+SELECT session_id, answer, tags, rated_at FROM ratings
+WHERE session_id = ANY (@session_ids::uuid[]) AND customer_id = @customer_id
 
 -- name: list_openings :many
 -- Read when and why operators read the chats of these sessions, whole or in a report. While a report about the session

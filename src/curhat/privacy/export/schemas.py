@@ -11,6 +11,7 @@ from curhat.journeys.schemas import PaymentRefund, Review
 from curhat.kit.identity import Role
 from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
+from curhat.safety.ratings.states import RatingAnswer, RatingTag
 from curhat.safety.reports.states import OwnReportStatus, ReportReason
 from curhat.sessions.states import EndReason
 
@@ -65,8 +66,16 @@ class ExportedOpening(msgspec.Struct, frozen=True):
     why: OpeningReason
 
 
+class ExportedRating(msgspec.Struct, frozen=True):
+    """What the customer answered after the chat."""
+
+    answer: RatingAnswer
+    tags: list[RatingTag]
+    rated_at: datetime
+
+
 class ExportedChat(msgspec.Struct, frozen=True):
-    """One chat. `with_name` is the name of the other side.
+    """One chat. `with_name` is the name of the other side. Only a customer's chat has a `rating`.
 
     `openings` says when and why an operator read the chat, once no report and no case about it waits for a decision.
     If `text_gone` is true, the person can no longer read the text, and there are no messages.
@@ -82,6 +91,7 @@ class ExportedChat(msgspec.Struct, frozen=True):
     text_until: datetime | None
     text_gone: bool
     openings: list[ExportedOpening]
+    rating: ExportedRating | None
 
 
 class ExportedChatWithText(ExportedChat, frozen=True):

@@ -20,6 +20,7 @@ from curhat.privacy.export.schemas import (
     ExportedOpening,
     ExportedPayment,
     ExportedProfile,
+    ExportedRating,
     ExportedReport,
 )
 from curhat.safety.blocks import service as blocks
@@ -137,17 +138,29 @@ class ExportReader:
             openings: dict[UUID, list[ExportedOpening]] = {}
             async with self._page() as tx:
                 page = await sessions.history(tx, self._identity, cursor)
-                for row in await queries.list_openings(
-                    tx, session_ids=[views.for_customer.id for views in page.items]
-                ):
+                session_ids = [views.for_customer.id for views in page.items]
+                for row in await queries.list_openings(tx, session_ids=session_ids):
                     openings.setdefault(row.session_id, []).append(ExportedOpening(row.opened_at, row.why))
+                ratings = await self._ratings(tx, session_ids)
             for views in page.items:
-                yield self._chat(views, openings)
+                yield self._chat(views, openings, ratings)
             cursor = page.next_cursor
             if cursor is None:
                 return
 
-    def _chat(self, views: SessionViews, openings: dict[UUID, list[ExportedOpening]]) -> ExportedChat:
+    async def _ratings(self, tx: Transaction, session_ids: list[UUID]) -> dict[UUID, ExportedRating]:
+        # A mitra never sees a single rating (T.6).
+        if self._identity.role == "mitra":
+            return {}
+        rows = await queries.list_ratings(tx, session_ids=session_ids, customer_id=self._identity.user_id)
+        return {row.session_id: ExportedRating(row.answer, list(row.tags), row.rated_at) for row in rows}
+
+    def _chat(
+        self,
+        views: SessionViews,
+        openings: dict[UUID, list[ExportedOpening]],
+        ratings: dict[UUID, ExportedRating],
+    ) -> ExportedChat:
         session: Session | MitraSession
         if self._identity.role == "customer":
             session, with_name = views.for_customer, views.for_customer.mitra.display_name
@@ -164,6 +177,7 @@ class ExportReader:
             text_until=session.text_until,
             text_gone=session.text_gone,
             openings=openings.get(session.id, []),
+            rating=ratings.get(session.id),
         )
 
     async def _messages(self, session_id: UUID) -> AsyncIterator[ExportedMessage]:

@@ -47,17 +47,20 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     report_statuses: Mapping[str, str]
     note: str
     blocked_at: str
+    rating: str
+    answers: Mapping[str, str]
+    tags: Mapping[str, str]
 
 
 INDONESIAN: Final = Words(
     title="Data saya di Curhat",
     made_at="Dibuat {time}.",
-    keep_it_safe="Halaman ini berisi obrolan dan nomor teleponmu. Simpan di tempat yang hanya bisa kamu buka.",
+    keep_it_safe="Halaman ini berisi obrolan dan nomor HP-mu. Simpan di tempat yang hanya bisa kamu buka.",
     complete="Data ini lengkap.",
     nothing="Tidak ada.",
     profile="Profil",
     name="Nama",
-    phone_number="Nomor telepon",
+    phone_number="Nomor HP",
     member_since="Terdaftar sejak",
     sections={
         "payments": "Pembayaran",
@@ -133,6 +136,17 @@ INDONESIAN: Final = Words(
     },
     note="Catatan",
     blocked_at="Diblokir",
+    rating="Penilaianmu",
+    answers={"helpful": "Membantu", "neutral": "Biasa", "uncomfortable": "Tidak nyaman"},
+    tags={
+        "felt_heard": "merasa didengar",
+        "kind": "ramah",
+        "useful": "bermanfaat",
+        "slow": "lambat membalas",
+        "distracted": "kurang menyimak",
+        "judged": "merasa dihakimi",
+        "pushy": "memaksa",
+    },
 )
 
 ENGLISH: Final = Words(
@@ -219,4 +233,15 @@ ENGLISH: Final = Words(
     },
     note="Note",
     blocked_at="Blocked on",
+    rating="Your rating",
+    answers={"helpful": "Helpful", "neutral": "Neutral", "uncomfortable": "Uncomfortable"},
+    tags={
+        "felt_heard": "felt heard",
+        "kind": "kind",
+        "useful": "useful",
+        "slow": "slow to answer",
+        "distracted": "distracted",
+        "judged": "felt judged",
+        "pushy": "pushy",
+    },
 )

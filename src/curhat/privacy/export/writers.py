@@ -191,6 +191,9 @@ class HtmlWriter:
             (words.ended_at, words.still_runs if chat.ended_at is None else self._time(chat.ended_at)),
             *((words.opened, self._opening(opening)) for opening in chat.openings),
         ]
+        if chat.rating is not None:
+            said = [words.answers[chat.rating.answer], *(words.tags[tag] for tag in chat.rating.tags)]
+            facts.append((words.rating, ", ".join(said)))
         title = words.chat_with.format(name=chat.with_name, time=self._time(chat.started_at))
         gone = f"<p>{escape(words.text_gone)}</p>\n" if chat.text_gone else ""
         return self._item(title, facts) + gone + "<ol>\n"

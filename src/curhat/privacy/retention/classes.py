@@ -12,6 +12,7 @@ TimedClass = Literal[
     "chat text",
     "reports",
     "notices",
+    "ratings",
     "events",
     "answers to repeated requests",
     "one-time codes",
@@ -76,6 +77,15 @@ CLASSES: Final = (
         why="The person can read the decision again, and can appeal.",
         seen_by="The person. Operators.",
         deleted_by="curhat.privacy.retention.service.prune_notices",
+    ),
+    DataClass(
+        name="ratings",
+        holds="What a customer answered after a session, with at most five tags.",
+        tables=("ratings",),
+        kept="24 months.",
+        why="Operators notice what hurts.",
+        seen_by="The customer. Operators. A mitra sees only sums of at least ten ratings by five customers (T.6).",
+        deleted_by="curhat.privacy.retention.service.prune_ratings",
     ),
     DataClass(
         name="blocks",
@@ -238,11 +248,19 @@ CLASSES: Final = (
     # Figures and machinery ----------------------------------------------------------------------------------------
     DataClass(
         name="figures",
-        holds="Counts per hour and day, how mitras answered per hour, replays of past demand.",
-        tables=("hourly_counts", "mitra_hours", "mitra_hours_kept", "code_days", "what_ifs"),
+        holds="Counts per hour and day, how mitras answered per hour, weekly sums of ratings, replays of past demand.",
+        tables=("hourly_counts", "mitra_hours", "mitra_hours_kept", "rating_sums", "code_days", "what_ifs"),
         kept="10 years. Counts of codes: 30 days.",
         why="Operators plan with them.",
         seen_by="Operators.",
+    ),
+    DataClass(
+        name="help lines",
+        holds="The published lists of help lines, and who published them.",
+        tables=("help_line_versions",),
+        kept="10 years.",
+        why="It can be shown which numbers people were given, and when.",
+        seen_by="Everybody. Who published a list: operators.",
     ),
     DataClass(
         name="machinery",

@@ -20,6 +20,19 @@ async def prune_notices(db: Executor, /, *, months: int, max_rows: int) -> int:
     return rows_changed(await db.execute(PRUNE_NOTICES, months, max_rows))
 
 
+PRUNE_RATINGS: Final = """
+DELETE FROM ratings WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM ratings WHERE rated_at < (SELECT curhat_now() - make_interval(months => $1))
+    ORDER BY rated_at LIMIT $2 FOR UPDATE SKIP LOCKED
+))
+"""
+
+
+async def prune_ratings(db: Executor, /, *, months: int, max_rows: int) -> int:
+    """Delete at most @max_rows ratings that are older than @months months, oldest first."""
+    return rows_changed(await db.execute(PRUNE_RATINGS, months, max_rows))
+
+
 PRUNE_REPORTS: Final = """
 DELETE FROM reports WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM reports
@@ -48,6 +61,7 @@ LIST_OVERDUE: Final = """
 SELECT timed.data_class, extract(epoch FROM curhat_now() - timed.ends_at)::float8 AS overdue_seconds
 FROM (VALUES
     ('notices', (SELECT min(created_at) + make_interval(months => $1) FROM notices)),
+    ('ratings', (SELECT min(rated_at) + make_interval(months => $1) FROM ratings)),
     ('reports', (
         SELECT closed_at + make_interval(months => $1) FROM reports WHERE queue_rank = 3
         ORDER BY queue_rank, due_at LIMIT 1

@@ -7,6 +7,13 @@ DELETE FROM notices WHERE ctid = ANY (ARRAY(
     ORDER BY created_at LIMIT @max_rows FOR UPDATE SKIP LOCKED
 ))
 
+-- name: prune_ratings :execrows
+-- Delete at most @max_rows ratings that are older than @months months, oldest first.
+DELETE FROM ratings WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM ratings WHERE rated_at < (SELECT curhat_now() - make_interval(months => @months))
+    ORDER BY rated_at LIMIT @max_rows FOR UPDATE SKIP LOCKED
+))
+
 -- name: prune_reports :execrows
 -- Delete at most @max_rows reports and concerns whose last step was done more than @months months ago. A report that has
 -- a notice stays until its notices are deleted. An operator had to take the last step until due_at, and the time from
@@ -28,6 +35,7 @@ DELETE FROM reports WHERE ctid = ANY (ARRAY(
 SELECT timed.data_class, extract(epoch FROM curhat_now() - timed.ends_at)::float8 AS overdue_seconds
 FROM (VALUES
     ('notices', (SELECT min(created_at) + make_interval(months => @months) FROM notices)),
+    ('ratings', (SELECT min(rated_at) + make_interval(months => @months) FROM ratings)),
     ('reports', (
         SELECT closed_at + make_interval(months => @months) FROM reports WHERE queue_rank = 3
         ORDER BY queue_rank, due_at LIMIT 1

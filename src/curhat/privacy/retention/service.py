@@ -1,4 +1,4 @@
-"""Deletes the reports and notices whose time is over, and reads what is over its time. Functions never commit."""
+"""Deletes the reports, notices and ratings that are over their time, and reads what is late. Functions never commit."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from curhat.privacy.retention import queries
 from curhat.privacy.retention.classes import TIMED_CLASSES, TimedClass
 from curhat.sessions import service as sessions
 
-# How long reports and notices are kept (P.7).
+# How long reports, notices and ratings are kept (P.7).
 REPORTS_KEPT_MONTHS: Final = 24
 # An operator must take the last step of a report within this time.
 MAX_DUE_DAYS: Final = 7
@@ -25,6 +25,11 @@ async def prune_reports(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> 
     return await queries.prune_reports(
         tx, months=REPORTS_KEPT_MONTHS, max_due_days=MAX_DUE_DAYS, max_rows=max_rows
     )
+
+
+async def prune_ratings(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> int:
+    """Delete ratings that are older than REPORTS_KEPT_MONTHS. Returns the number of deleted ratings."""
+    return await queries.prune_ratings(tx, months=REPORTS_KEPT_MONTHS, max_rows=max_rows)
 
 
 async def read_overdue(db: Executor) -> dict[TimedClass, float]:

@@ -18,9 +18,8 @@ MAX_BLOCKS_PER_PERSON: Final = 200
 async def block(tx: Transaction, identity: Identity, session_id: UUID) -> Pair:
     """Block the other side of this person's session. A repeated call changes nothing. Returns the two people.
 
-    This function does not touch a search of the customer. `journeys/blocking.py` also closes the open request between
-    the two, and refuses while a session of the two runs. A caller who has just ended the session of the two in the same
-    transaction needs neither: a customer in a session has no search.
+    This function does not touch a search of the customer. Only `journeys/blocking.py` calls it: it also closes the open
+    request between the two, and refuses while a session of the two runs.
     Raises NotFound if the session is not this person's. Raises TooManyBlocks.
     """
     pair = await _pair(tx, identity, session_id)

@@ -52,17 +52,14 @@ class ReportedSession(msgspec.Struct, frozen=True):
 
 
 LOCK_SESSION: Final = """
-SELECT customer_id, mitra_id, status = 'active' OR (
-    text_deleted_at IS NULL AND EXISTS (SELECT 1 FROM messages WHERE messages.session_id = sessions.id)
-) AS has_text
-FROM sessions WHERE id = $1
+SELECT customer_id, mitra_id, text_deleted_at IS NULL AS has_text FROM sessions WHERE id = $1
 FOR NO KEY UPDATE
 """
 
 
 async def lock_session(db: Executor, /, *, session_id: UUID) -> ReportedSession:
-    """Lock the session. A step that deletes the text takes the same lock. `has_text`: the session runs, or has a message. If
-    this statement waited for the lock, only the session's own columns are fresh. So text_deleted_at also decides."""
+    """Lock the session, as a step that deletes the text does. `has_text`: the text is not deleted. A chat in which nobody
+    wrote can be reported too."""
     row = await db.fetchrow(LOCK_SESSION, session_id)
     if row is None:
         raise NoRow(LOCK_SESSION)

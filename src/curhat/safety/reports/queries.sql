@@ -17,13 +17,10 @@ SELECT payment_id FROM sessions
 WHERE id = @session_id AND @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
 
 -- name: lock_session :one
--- Lock the session. A step that deletes the text takes the same lock. `has_text`: the session runs, or has a message. If
--- this statement waited for the lock, only the session's own columns are fresh. So text_deleted_at also decides.
+-- Lock the session, as a step that deletes the text does. `has_text`: the text is not deleted. A chat in which nobody
+-- wrote can be reported too.
 -- row: ReportedSession
-SELECT customer_id, mitra_id, status = 'active' OR (
-    text_deleted_at IS NULL AND EXISTS (SELECT 1 FROM messages WHERE messages.session_id = sessions.id)
-) AS has_text
-FROM sessions WHERE id = @session_id
+SELECT customer_id, mitra_id, text_deleted_at IS NULL AS has_text FROM sessions WHERE id = @session_id
 FOR NO KEY UPDATE
 
 -- name: find_report :optional
