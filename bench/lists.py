@@ -89,6 +89,8 @@ def values_of(records: Records, now: datetime) -> dict[str, tuple[str, ...]]:
         "mitra_id": (str(people.identifier(people.MITRA, 0)),),
         "report_id": (str(people.identifier(REPORT, served)),),
         "what_if_id": (str(people.identifier(WHAT_IF, 1)),),
+        "kind": ("code_of_conduct",),
+        "version": ("1",),
         "key": ("pairing_blast_timeout_seconds",),
         "q": (COMMON_NAME, RARE_NAME, "+6281000000077", str(payment), "nobody has this name"),
         "from": ((now - timedelta(days=1)).isoformat(), (now - timedelta(days=300)).isoformat()),

@@ -2,6 +2,22 @@
 
 CREATE SCHEMA mock_gateway;
 
+CREATE TABLE acceptances (
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    version integer NOT NULL,
+    accepted_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT acceptances_code_of_conduct_by_mitras CHECK (((role = 'mitra'::text) OR (kind <> 'code_of_conduct'::text))),
+    CONSTRAINT acceptances_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text])))
+);
+ALTER TABLE acceptances ADD CONSTRAINT acceptances_pkey PRIMARY KEY (role, user_id, kind, version);
+CREATE INDEX acceptances_by_text ON acceptances USING btree (kind, version, role);
+CREATE TRIGGER acceptances_kept BEFORE DELETE OR UPDATE ON acceptances FOR EACH ROW EXECUTE FUNCTION keep_acceptance();
+CREATE TRIGGER acceptances_never_emptied BEFORE TRUNCATE ON acceptances FOR EACH STATEMENT EXECUTE FUNCTION keep_acceptance();
+ALTER TABLE acceptances ADD CONSTRAINT acceptances_text FOREIGN KEY (kind, version) REFERENCES texts(kind, version);
+ALTER TABLE acceptances ADD CONSTRAINT acceptances_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
+
 CREATE TABLE access_tokens (
     digest bytea NOT NULL,
     role text NOT NULL,
@@ -176,6 +192,7 @@ CREATE TABLE customers (
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     suspended_at timestamp with time zone,
     suspended_until timestamp with time zone,
+    adult_at timestamp with time zone,
     deleted_at timestamp with time zone,
     trial_used_before boolean DEFAULT false NOT NULL,
     CONSTRAINT customers_call_name_check CHECK (((char_length(call_name) >= 1) AND (char_length(call_name) <= 40))),
@@ -461,6 +478,7 @@ CREATE TABLE mitras (
     break_until timestamp with time zone,
     waiting_since timestamp with time zone DEFAULT curhat_now() NOT NULL,
     suspended_until timestamp with time zone,
+    adult_at timestamp with time zone,
     deleted_at timestamp with time zone,
     CONSTRAINT mitras_active_sessions_check CHECK ((active_sessions >= 0)),
     CONSTRAINT mitras_deleted_are_suspended CHECK (((deleted_at IS NULL) OR (suspended_at IS NOT NULL))),
@@ -1129,6 +1147,24 @@ WITH (fillfactor='70');
 ALTER TABLE streams ADD CONSTRAINT streams_pkey PRIMARY KEY (role, user_id);
 ALTER TABLE streams ADD CONSTRAINT streams_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
+CREATE TABLE texts (
+    kind text NOT NULL,
+    version integer NOT NULL,
+    body_id text NOT NULL,
+    body_en text NOT NULL,
+    is_draft boolean NOT NULL,
+    published_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    published_by text NOT NULL,
+    CONSTRAINT texts_body_en_check CHECK (((char_length(body_en) >= 1) AND (char_length(body_en) <= 20000))),
+    CONSTRAINT texts_body_id_check CHECK (((char_length(body_id) >= 1) AND (char_length(body_id) <= 20000))),
+    CONSTRAINT texts_kind_check CHECK ((kind = ANY (ARRAY['terms'::text, 'privacy'::text, 'health_data'::text, 'code_of_conduct'::text]))),
+    CONSTRAINT texts_published_by_check CHECK ((published_by <> ''::text)),
+    CONSTRAINT texts_version_check CHECK ((version >= 1))
+);
+ALTER TABLE texts ADD CONSTRAINT texts_pkey PRIMARY KEY (kind, version);
+CREATE TRIGGER texts_append_only BEFORE DELETE OR UPDATE ON texts FOR EACH ROW EXECUTE FUNCTION forbid_change();
+CREATE TRIGGER texts_never_emptied BEFORE TRUNCATE ON texts FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
+
 CREATE TABLE transcript_requests (
     id uuid DEFAULT uuidv7() NOT NULL,
     session_id uuid NOT NULL,
@@ -1175,6 +1211,12 @@ CREATE INDEX what_ifs_by_time ON what_ifs USING btree (asked_at DESC, id DESC);
 CREATE UNIQUE INDEX what_ifs_one_running ON what_ifs USING btree ((true)) WHERE (status = 'running'::text);
 CREATE INDEX what_ifs_waiting ON what_ifs USING btree (asked_at, id) WHERE (status = 'waiting'::text);
 ALTER TABLE what_ifs ADD CONSTRAINT what_ifs_asked_by_fkey FOREIGN KEY (asked_by) REFERENCES operators(id);
+
+CREATE VIEW current_texts AS
+ SELECT kind,
+    max(version) AS version
+   FROM texts
+  GROUP BY kind;
 
 CREATE VIEW held_sessions AS
  SELECT session_id
@@ -1503,6 +1545,16 @@ END;
 CREATE FUNCTION is_publishable_help(items jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((jsonb_typeof(items) = 'array'::text) AND (SELECT ((count(*) <= 30) AND (count(DISTINCT (listed.item ->> 'id'::text)) = count(*)) AND (count(*) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'step'::text)) >= 1) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) > 0))) >= 3) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) = 0))) = 0) AND (count(DISTINCT lower((listed.item ->> 'provider'::text))) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'line'::text)) >= 2)) FROM jsonb_array_elements(is_publishable_help.items) listed(item)));
+
+CREATE FUNCTION keep_acceptance() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND OLD.accepted_at < curhat_now() - interval '5 years' THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'an acceptance is kept unchanged for five years' USING ERRCODE = 'restrict_violation';
+END $$;
 
 CREATE FUNCTION keep_an_active_admin() RETURNS trigger
     LANGUAGE plpgsql

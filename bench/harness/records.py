@@ -245,6 +245,12 @@ async def _operator(connection: Connection) -> None:
         OPERATOR,
         WHAT_IF,
     )
+    # Customers do not accept the code of conduct, so this text keeps nobody from paying.
+    await connection.execute(
+        "INSERT INTO texts (kind, version, body_id, body_en, is_draft, published_by) "
+        "VALUES ('code_of_conduct', 1, '# Isi', '# Body', true, bench_id($1, 1)::text)",
+        OPERATOR,
+    )
     await connection.execute(
         """
         INSERT INTO operator_tokens (digest, operator_id, transport, user_agent, address, expires_at)

@@ -21,6 +21,7 @@ from tests.browser.system import System, json_of, wait_until
 from tests.support.push import PushService, push_service
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN_OPERATOR
+from tests.support.texts import published_drafts
 
 Show = Callable[..., Awaitable[Page]]
 Made = Callable[[System], AsyncIterator[Show]]
@@ -760,10 +761,68 @@ async def terms(system: System) -> AsyncIterator[Show]:
     async def show(**options: Any) -> Page:
         page = await welcome(system, **options)
         await page.locator(".links button").first.click()
-        await expect(page.get_by_role("dialog")).to_be_visible()
+        await expect(page.locator("dialog h3").first).to_be_visible()
         return page
 
-    yield show
+    async with published_drafts(system.database):
+        yield show
+
+
+# Accepting the texts ------------------------------------------------------------------------------------------
+
+
+@screen("80-consent-year")
+async def consent_year(system: System) -> AsyncIterator[Show]:
+    async with published_drafts(system.database):
+        yield page_opener(system, await system.customer(), "/app/payment", "form input")
+
+
+async def write_year(page: Page, year: str) -> None:
+    """Answer the question for the year of birth."""
+    await page.locator("form input").fill(year)
+    await page.locator("form button").click()
+
+
+@screen("82-consent-text")
+async def consent_text(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/payment", "form input")(**options)
+        await write_year(page, "1990")
+        await expect(page.locator("main li").first).to_be_visible()
+        return page
+
+    async with published_drafts(system.database):
+        yield show
+
+
+@screen("83-adults-only")
+async def adults_only(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/payment", "form input")(**options)
+        await write_year(page, "2020")
+        await expect(page.locator("form")).to_have_count(0)
+        return page
+
+    async with published_drafts(system.database):
+        yield show
+
+
+@screen("84-texts-in-profile")
+async def texts_in_profile(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/profile", "fieldset")(**options)
+        await page.get_by_role("button", name=re.compile("Ketentuan dan privasi|Terms and privacy")).click()
+        await page.locator("dialog summary").nth(1).click()
+        return page
+
+    async with published_drafts(system.database):
+        yield show
 
 
 async def chat_near_its_end(

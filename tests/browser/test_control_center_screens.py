@@ -22,6 +22,7 @@ from tests.browser.system import Language, System, Theme, json_of, wait_until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
 from tests.support.server import Person
 from tests.support.signed_in import OPERATOR_PASSWORD
+from tests.support.texts import publish_drafts
 
 # The last day is closed, and the books differ about one payment.
 BOOKS = """
@@ -55,6 +56,9 @@ ENGLISH = re.compile(
     r"\b(the|this|of|and|from|with|has|not|payment|customer|refund|search|review|decided|opened|asked|waiting)\b",
     re.IGNORECASE,
 )
+# A part of a screen that names its language shows a text in this language, whatever the language of the operator is.
+OWN_WORDS = """() => [...document.querySelectorAll('section[lang]')].reduce(
+    (words, part) => words.replace(part.innerText, ''), document.body.innerText)"""
 # Codes of the contract match this pattern. A screen must never show a code of the contract.
 RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
@@ -170,6 +174,7 @@ async def _make_records(system: System, session_id: str, mitra: Person) -> Recor
         return bool(json_of(await admin.get(f"/what-if/{what_if_id}"))["status"] == "done")
 
     await wait_until(is_replayed)
+    await publish_drafts(system.database)
     path_of = {
         "now": "/",
         "cases": "/cases",
@@ -197,6 +202,8 @@ async def _make_records(system: System, session_id: str, mitra: Person) -> Recor
         "team": "/team",
         "mitra-suspended": f"/mitras/{suspended_id}",
         "configuration": "/configuration",
+        "texts": "/texts",
+        "text": "/texts/terms",
         "audit": "/audit",
         "account": "/account",
         "nothing-found": "/payments?q=nobody",
@@ -349,6 +356,16 @@ async def _recovery_codes(page: Page) -> None:
     await expect(page.locator(".codes li")).to_have_count(10)
 
 
+async def _new_text(page: Page) -> None:
+    await page.locator(".head button").click()
+    await expect(page.locator("textarea").first).to_have_value(re.compile("Ketentuan Curhat"))
+
+
+async def _publication(page: Page) -> None:
+    await page.locator("textarea").first.fill("# Ketentuan Curhat\n\nBaru.")
+    await page.locator("form button[type=submit]").click()
+
+
 STEPS = {
     "now": {"now-search": _search},
     "customers": {"now-search-nothing": _nothing_found},
@@ -362,6 +379,7 @@ STEPS = {
     "case-refused": {"case-retry": _asked},
     "configuration": {"configuration-history": _history, "configuration-change": _configuration},
     "payments": {"payments-keys": _keys},
+    "text": {"text-new": _new_text, "text-publication": _publication},
     "help-lines": {"help-lines-approval": _help_approval, "help-lines-editor": _help_editor},
     "team": {"team-invitation": _operator_invitation, "team-link": _operator_link},
     "mitras": {"mitras-invitation": _invitation, "mitras-invited-already": _invited_already},
@@ -378,6 +396,10 @@ STEPS = {
         "account-recovery-codes": _recovery_codes,
     },
 }
+
+
+# These steps open no dialog.
+WITHOUT_DIALOG = ("account", "session-transcript", "configuration-history", "now-search", "text-new")
 
 
 async def _walk(system: System, records: Records, language: Language) -> AsyncIterator[tuple[str, Page]]:
@@ -412,7 +434,7 @@ async def _walk(system: System, records: Records, language: Language) -> AsyncIt
         yield name, page
         for step, do in STEPS.get(name, {}).items():
             await do(page)
-            if not step.startswith(("account", "session-transcript", "configuration-history", "now-search")):
+            if not step.startswith(WITHOUT_DIALOG):
                 await expect(page.get_by_role("dialog")).to_be_visible()
             yield step, page
     await page.context.clear_cookies()
@@ -431,7 +453,7 @@ async def test_every_screen_and_dialog_of_the_control_center_is_accessible(syste
         records = await _make_records(system, session["id"], mitra)
         for language, looks in COMBINATIONS.items():
             async for name, page in _walk(system, records, language):
-                words = QUOTED.sub("", await page.evaluate("document.body.innerText"))
+                words = QUOTED.sub("", await page.evaluate(OWN_WORDS))
                 other = (INDONESIAN if language == "en" else ENGLISH).findall(words)
                 problems += [f"{name}, {language}: {word}" for word in {*other, *RAW_CODE.findall(words)}]
                 for theme, size in looks:

@@ -112,7 +112,7 @@ async def test_help_opens_in_chats_without_a_request(system: System) -> None:
                 await page.goto(base + past)
                 await expect(page.get_by_role("button", name="Kembali")).to_be_visible()
                 await open_and_close_help(page)
-        await page.goto("/mitra/")
+        page = await system.page_of(mitra, "/mitra/")
         await expect(page.get_by_role("switch")).to_be_visible()
         await open_and_close_help(page)
 

@@ -32,6 +32,7 @@ from tests.browser.system import System, json_of
 from tests.browser.test_screens import assert_usable
 from tests.support.push import push_service
 from tests.support.server import Person
+from tests.support.texts import accept, published_drafts
 
 SCREENS: dict[str, Screen] = {}
 
@@ -280,8 +281,8 @@ async def end(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             page = await page_opener(system, mitra, f"/mitra/chat/{session['id']}/end", "fieldset")(**options)
             await page.locator("fieldset label").last.click()
-            await page.locator("button[type=submit]").click()
-            await expect(page.get_by_role("alert")).to_be_visible()
+            await page.locator("main input[type=radio]").first.check()
+            await expect(page.locator("section button").last).to_be_visible()
             return page
 
         yield show
@@ -575,6 +576,15 @@ async def sign_out(system: System) -> AsyncIterator[Show]:
             return page
 
         yield show
+
+
+@screen("50-consent-code-of-conduct")
+async def consent_code_of_conduct(system: System) -> AsyncIterator[Show]:
+    mitra = await new_mitra(system)
+    async with published_drafts(system.database):
+        for kind in ("terms", "privacy", "health_data"):
+            await accept(mitra, kind)
+        yield page_opener(system, mitra, "/mitra/consent", "main li")
 
 
 @pytest.mark.rule("V.1", "V.7")

@@ -139,6 +139,7 @@ async def test_a_sign_in_with_email_and_password_returns_the_account_of_the_oper
         "manage_mitras",
         "manage_operators",
         "own_account",
+        "publish",
         "reveal",
         "view",
     ]

@@ -1,13 +1,16 @@
-"""Test `curhat doctor` on a PostgreSQL behind a pooler."""
+"""Test `curhat doctor` on a PostgreSQL behind a pooler, and what it says about texts."""
 
 from collections.abc import AsyncIterator
+from typing import cast
 
+import asyncpg
 import pytest
 
 from curhat.app.cli import doctor
 from curhat.kit.database import Database, role_settings
 from tests.support.postgres_proxy import PostgresProxy, proxy_of
 from tests.support.signed_in import development_settings
+from tests.support.texts import publish_drafts, publish_next
 
 
 @pytest.fixture
@@ -46,3 +49,25 @@ async def test_doctor_says_which_server_does_not_answer(pooler: PostgresProxy) -
     found = await findings(pooler.url)
     assert list(found) == ["PostgreSQL"]
     assert found["PostgreSQL"][0] == "FAIL"
+
+
+@pytest.mark.rule("P.1")
+async def test_doctor_names_the_texts_that_are_drafts_or_missing(database: Database) -> None:
+    async def finding() -> tuple[str, str]:
+        async with database.pool.acquire() as connection:
+            strict = await doctor._texts(
+                cast("asyncpg.Connection[asyncpg.Record]", connection), is_strict=True
+            )
+        assert strict.subject == "texts"
+        return strict.state, strict.sentence
+
+    state, sentence = await finding()
+    assert state == "warn"
+    assert "terms, privacy, health_data, code_of_conduct" in sentence
+    await publish_drafts(database)
+    for kind in ("terms", "health_data", "code_of_conduct"):
+        await publish_next(database, kind)
+    state, sentence = await finding()
+    assert (state, sentence.split(";")[0]) == ("warn", "drafts that no lawyer has checked: privacy 1")
+    await publish_next(database, "privacy")
+    assert (await finding())[0] == "ok"

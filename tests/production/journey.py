@@ -30,6 +30,7 @@ async def sign_in(crowd: Crowd, role: Role, phone: str, call_name: str | None = 
     person = Person(crowd, role, UUID(answer[role]["id"]), answer["token"], phone)
     crowd.start(person.stay_connected())
     await person.connected.wait()
+    await person.accept_texts()
     return person
 
 

@@ -169,6 +169,16 @@ class Person:
             self.acknowledged.append(Acknowledged(path, body, key, answer))
         return answer
 
+    async def accept_texts(self) -> None:
+        """Accept every text that this person has not accepted, as the app asks for (P.1)."""
+        texts = await self.get("/texts")
+        assert texts.ok, texts.text
+        for text in texts.body["items"]:
+            if text["accepted_at"] is None:
+                order = {"kind": text["kind"], "version": text["version"]}
+                answer = await self._until_answered("POST", "/acceptances", order, {})
+                assert answer.ok, answer.text
+
     async def _until_answered(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
         tally = self.crowd.tally
         while True:
@@ -512,11 +522,14 @@ class Crowd:
         return person
 
     async def _customer(self, name: str) -> Person:
-        return await self._person("customer", await self._make.customer(name), name)
+        customer = await self._person("customer", await self._make.customer(name), name)
+        await customer.accept_texts()
+        return customer
 
     async def _mitra(self, name: str, *, max_customers: int = 1) -> Person:
         mitra_id = await self._make.mitra(f"Kak {name}", online=False, max_customers=max_customers)
         mitra = await self._person("mitra", mitra_id, name)
+        await mitra.accept_texts()
         answer = await mitra.put("/presence", {"online": True})
         assert answer.ok, answer.text
         return mitra

@@ -35,6 +35,7 @@ from tests.support.fresh_code import fresh_code
 from tests.support.push import Browser
 from tests.support.server import Person
 from tests.support.signed_in import OPERATOR_PASSWORD, RunningServer
+from tests.support.texts import note_all, publish_drafts
 
 Body = dict[str, Any]
 
@@ -210,7 +211,37 @@ async def _pricing(server: RunningServer) -> Call:
 
 
 async def _order(server: RunningServer) -> Call:
-    return Call(await server.customer(), body={"offer_id": str(await server.make.offer())})
+    customer = await server.customer()
+    # Another operation's call has perhaps published the texts on this server.
+    await publish_drafts(server.database)
+    await note_all(server.database, customer)
+    return Call(customer, body={"offer_id": str(await server.make.offer())})
+
+
+def _acceptance(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
+    """The acceptance of the terms."""
+
+    async def prepare(server: RunningServer) -> Call:
+        await publish_drafts(server.database)
+        person = await (server.customer() if role == "customer" else server.mitra())
+        return Call(person, body={"kind": "terms", "version": 1, "birth_year": 1990})
+
+    return prepare
+
+
+def _text_of_the_team(**more: UUID | str) -> Callable[[RunningServer], Awaitable[Call]]:
+    """An operator who reads a published text."""
+
+    async def prepare(server: RunningServer) -> Call:
+        await publish_drafts(server.database)
+        return Call(await server.operator(), {"kind": "terms", **more})
+
+    return prepare
+
+
+async def _publication(server: RunningServer) -> Call:
+    body = {"kind": "code_of_conduct", "bodies": {"id": "# Baru", "en": "# New"}, "is_draft": True}
+    return Call(await server.operator(), body=body)
 
 
 async def _payment(server: RunningServer) -> Call:
@@ -272,7 +303,10 @@ async def _request(server: RunningServer) -> Call:
 
 
 async def _toggle(server: RunningServer) -> Call:
-    return Call(await server.mitra(), body={"online": True})
+    mitra = await server.mitra()
+    await publish_drafts(server.database)
+    await note_all(server.database, mitra)
+    return Call(mitra, body={"online": True})
 
 
 async def _break(server: RunningServer) -> Call:
@@ -824,6 +858,15 @@ ENTRIES: dict[str, Entry] = {
     "list_what_ifs": Entry("operator", 200, _operator),
     "get_what_if": Entry("operator", 200, _what_if),
     "cancel_what_if": Entry("operator", 204, _waiting_what_if),
+    "list_texts": Entry("operator", 200, _operator),
+    "list_text_versions": Entry("operator", 200, _text_of_the_team()),
+    "get_text_version": Entry("operator", 200, _text_of_the_team(version="1")),
+    "publish_text": Entry("operator", 201, _publication),
+    "list_customer_texts": Entry("customer", 200, _customer),
+    "list_mitra_texts": Entry("mitra", 200, _mitra),
+    "list_public_texts": Entry("anybody", 200, _nobody),
+    "accept_text_as_customer": Entry("customer", 204, _acceptance("customer")),
+    "accept_text_as_mitra": Entry("mitra", 204, _acceptance("mitra")),
     "get_help_lines": Entry("anybody", 200, _help_lines),
     "list_help_line_versions": Entry("operator", 200, _operator),
     "propose_help_lines": Entry("operator", 201, _help_line_proposal),

@@ -21,6 +21,8 @@ from curhat.app.operations import endpoints as probes
 from curhat.app.operations import queries as figure_queries
 from curhat.app.operations import status
 from curhat.app.restoring import finishing, reconciling
+from curhat.content.texts import queries as text_queries
+from curhat.content.texts import service as texts
 from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
 from curhat.control_center.reports import queries as report_queries
@@ -74,6 +76,7 @@ DATABASE_FAULTS = "tests/integration/test_database_faults.py"
 RACES = "tests/races/test_accept_races.py"
 PAYING = "tests/journeys/test_paying.py"
 LIMITS = "tests/journeys/test_limits.py"
+CONSENT = "tests/journeys/test_consent.py"
 SEARCHING = "tests/journeys/test_searching.py"
 SAME_BESTIE = "tests/journeys/test_same_bestie.py"
 SAME_BESTIE_RACES = "tests/races/test_same_bestie_races.py"
@@ -1900,6 +1903,79 @@ BUGS: tuple[Bug, ...] = (
         "an absence counts from long before the customer was told",
         [MITRA_AWAY],
         in_module(absences, "MAX_BACKDATED_SECONDS", 3600.0),
+    ),
+    Bug(
+        "a payment is opened without the acceptances",
+        [CONSENT],
+        in_function(paying, "_refuse_obstacles", "texts.refuse_kinds(obstacles.missing_kinds)", "pass"),
+    ),
+    Bug(
+        "a mitra goes online without the acceptances",
+        [CONSENT],
+        in_function(texts, "refuse_missing", "kinds = KINDS_OF[person.role]", "kinds = ()"),
+    ),
+    Bug(
+        "the acceptance of an old version counts for a payment",
+        [CONSENT],
+        in_statement(
+            journey_queries,
+            "find_obstacles",
+            "AND acceptances.version = current_texts.version",
+            "AND acceptances.version <= current_texts.version",
+        ),
+    ),
+    Bug(
+        "the acceptance of an old version counts for going online",
+        [CONSENT],
+        in_statement(
+            text_queries,
+            "list_missing_kinds",
+            "AND acceptances.version = current_texts.version",
+            "AND acceptances.version <= current_texts.version",
+        ),
+    ),
+    Bug(
+        "an acceptance as a mitra counts for a payment",
+        [CONSENT],
+        in_statement(
+            journey_queries,
+            "find_obstacles",
+            "acceptances.role = 'customer' AND acceptances.user_id",
+            "acceptances.user_id",
+        ),
+    ),
+    Bug(
+        "an acceptance as a customer counts for going online",
+        [CONSENT],
+        in_statement(
+            text_queries,
+            "list_missing_kinds",
+            "acceptances.role = @role AND acceptances.user_id",
+            "@role = @role AND acceptances.user_id",
+        ),
+    ),
+    Bug(
+        "who accepts an old version accepts the newest version unread",
+        [CONSENT],
+        together(
+            in_statement(
+                text_queries,
+                "accept_text",
+                "WHERE newest.version = @version",
+                "WHERE newest.version >= @version",
+            ),
+            in_function(texts, "accept", "if newest > acceptance.version:", "if False:"),
+        ),
+    ),
+    Bug(
+        "a minor can accept the terms",
+        [CONSENT],
+        in_module(texts, "is_adult", lambda _birth_year, _present_year: True),
+    ),
+    Bug(
+        "an acceptance can be deleted at once",
+        [CONSENT],
+        schema="DROP TRIGGER acceptances_kept ON acceptances",
     ),
     Bug(
         "a confirmation does not wait for a suspension that is being written",

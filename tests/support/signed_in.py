@@ -36,6 +36,7 @@ from tests.support.cheap_starts import certificates
 from tests.support.journey import open_blast, request_of
 from tests.support.people import Make
 from tests.support.server import Person, running_server
+from tests.support.texts import note_all
 
 SECRET_KEY = "a key of this test run, long enough"
 VAPID_PRIVATE_KEY = "YSBwdXNoIGtleSBvZiB0ZXN0cyBvbmx5LCAzMiBieXQ="
@@ -146,6 +147,7 @@ class RunningServer:
     async def available_mitra(self) -> AsyncIterator[Person]:
         """Make a connected mitra who can be asked and has a capacity of 20."""
         mitra = await self.mitra("Kak Ayu", online=False, max_customers=20)
+        await note_all(self.database, mitra)
         async with mitra.socket():
             answer = await mitra.put("/presence", {"online": True})
             assert answer.status_code == 200, answer.text

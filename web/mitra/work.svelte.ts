@@ -12,6 +12,7 @@ import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/cha
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { MitraEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
+import { goTo } from '../shared/router.svelte';
 import { deviceStorage, tabStorage } from '../shared/storage';
 import { playNote, ring, stopRinging } from './alarm.svelte';
 import type { News } from './hidden';
@@ -268,7 +269,12 @@ class Work {
 
   /** Switches the mitra online or offline. Throws `Refused`. */
   async setOnline(online: boolean): Promise<void> {
-    await this.changePresence(() => api.put('/api/mitra/presence', { body: { online } }));
+    try {
+      await this.changePresence(() => api.put('/api/mitra/presence', { body: { online } }));
+    } catch (error) {
+      if (codeOf(error) !== 'acceptance_needed') throw error;
+      goTo('/consent');
+    }
   }
 
   /** Applies the presence that the server returned for a command. Throws `Refused`. */

@@ -704,6 +704,41 @@ async def rename_customer(db: Executor, /, *, call_name: str, id: UUID) -> int:
     return rows_changed(await db.execute(RENAME_CUSTOMER, call_name, id))
 
 
+NOTE_ADULT_CUSTOMER: Final = """
+UPDATE customers SET adult_at = curhat_now() WHERE id = $1 AND adult_at IS NULL
+"""
+
+
+async def note_adult_customer(db: Executor, /, *, id: UUID) -> None:
+    """Note that the customer said to be an adult. A later note changes nothing."""
+    await db.execute(NOTE_ADULT_CUSTOMER, id)
+
+
+NOTE_ADULT_MITRA: Final = """
+UPDATE mitras SET adult_at = curhat_now() WHERE id = $1 AND adult_at IS NULL
+"""
+
+
+async def note_adult_mitra(db: Executor, /, *, id: UUID) -> None:
+    """Note that the mitra said to be an adult. A later note changes nothing."""
+    await db.execute(NOTE_ADULT_MITRA, id)
+
+
+IS_ADULT: Final = """
+SELECT CASE WHEN $1::text = 'customer' THEN EXISTS (SELECT 1 FROM customers WHERE id = $2 AND adult_at IS NOT NULL)
+    ELSE EXISTS (SELECT 1 FROM mitras WHERE id = $2 AND adult_at IS NOT NULL) END AS is_adult
+"""
+
+
+async def is_adult(db: Executor, /, *, role: Role, id: UUID) -> bool:
+    """Return whether this person has said in this role to be an adult."""
+    row = await db.fetchrow(IS_ADULT, role, id)
+    if row is None:
+        raise NoRow(IS_ADULT)
+    value: bool = row[0]
+    return value
+
+
 IS_CUSTOMER_SUSPENDED: Final = """
 SELECT deleted_at IS NOT NULL
     OR suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended

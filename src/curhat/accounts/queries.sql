@@ -305,6 +305,19 @@ FROM customers JOIN people USING (id) WHERE customers.id = @id AND customers.del
 -- Change the customer's call name. Changes no row if no such customer exists, or the account is deleted.
 UPDATE customers SET call_name = @call_name WHERE id = @id AND deleted_at IS NULL
 
+-- name: note_adult_customer :exec
+-- Note that the customer said to be an adult. A later note changes nothing.
+UPDATE customers SET adult_at = curhat_now() WHERE id = @id AND adult_at IS NULL
+
+-- name: note_adult_mitra :exec
+-- Note that the mitra said to be an adult. A later note changes nothing.
+UPDATE mitras SET adult_at = curhat_now() WHERE id = @id AND adult_at IS NULL
+
+-- name: is_adult :one
+-- Return whether this person has said in this role to be an adult.
+SELECT CASE WHEN @role::text = 'customer' THEN EXISTS (SELECT 1 FROM customers WHERE id = @id AND adult_at IS NOT NULL)
+    ELSE EXISTS (SELECT 1 FROM mitras WHERE id = @id AND adult_at IS NOT NULL) END AS is_adult
+
 -- name: is_customer_suspended :optional
 -- Read whether the customer is suspended now (T.3). A deleted account counts as suspended.
 SELECT deleted_at IS NOT NULL

@@ -621,6 +621,19 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
         raise NotFound
 
 
+async def note_adult(tx: Transaction, person: Identity) -> None:
+    """Note that this person said to be an adult (P.2). A later note changes nothing."""
+    if person.role == "customer":
+        await queries.note_adult_customer(tx, id=person.user_id)
+    else:
+        await queries.note_adult_mitra(tx, id=person.user_id)
+
+
+async def is_adult(tx: Transaction, person: Identity) -> bool:
+    """Return whether this person has said in this role to be an adult (P.2)."""
+    return await queries.is_adult(tx, role=person.role, id=person.user_id)
+
+
 async def invite_mitra(
     tx: Transaction,
     phone_number: str,

@@ -24,6 +24,7 @@ from curhat.accounts.service import Authenticator
 from curhat.app.api_docs import read_api_docs
 from curhat.app.wiring import Services
 from curhat.content.help_lines import endpoints as help_lines
+from curhat.content.texts import endpoints as texts
 from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
 from curhat.journeys import block_endpoints as blocks
@@ -62,6 +63,7 @@ ROUTES = [
     *accounts.ROUTES,
     *help_lines.ROUTES,
     *pricing.ROUTES,
+    *texts.ROUTES,
     *presence.ROUTES,
     *payments.ROUTES,
     *journeys.ROUTES,

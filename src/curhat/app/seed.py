@@ -1,9 +1,10 @@
-"""Seed data: the price tiers, the help lines of the release, and in development ten demo mitras and a demo admin."""
+"""Seed data: prices, help lines and drafts of the texts, and in development ten demo mitras and a demo admin."""
 
 import msgspec
 
 from curhat.accounts.service import invite_mitra
 from curhat.content.help_lines.service import publish_shipped
+from curhat.content.texts.service import seed_texts
 from curhat.control_center.operators import passwords
 from curhat.control_center.operators.service import create_operator, password_hash_of
 from curhat.kit.database import Connection, Transaction
@@ -28,13 +29,16 @@ class DemoAccount(msgspec.Struct, frozen=True):
 
 
 async def seed(connection: Connection, settings: Settings) -> list[DemoAccount]:
-    """Write the price tiers and the help lines, and in development the demo accounts. A second run changes nothing.
+    """Write the price tiers, the help lines and the drafts of the texts, and in development the demo accounts.
+
+    A second run changes nothing.
 
     Returns the demo accounts.
     """
     async with connection.transaction():
         tx = Transaction(connection, NoSignals())
         await seed_offers(tx)
+        await seed_texts(tx)
         await publish_shipped(tx)
         if not settings.is_development:
             return []

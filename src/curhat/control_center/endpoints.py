@@ -14,6 +14,7 @@ from curhat.control_center.reports import endpoints as reports
 from curhat.control_center.review import endpoints as review
 from curhat.control_center.search import endpoints as search
 from curhat.control_center.team import endpoints as team
+from curhat.control_center.texts import endpoints as texts
 from curhat.control_center.transcripts import endpoints as transcripts
 from curhat.control_center.what_if import endpoints as what_if
 
@@ -32,4 +33,5 @@ ROUTES: list[BaseRouteHandler] = [
     *devices.ROUTES,
     *audit.ROUTES,
     *what_if.ROUTES,
+    *texts.ROUTES,
 ]

@@ -10,6 +10,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from curhat.accounts import service as accounts
+from curhat.content.texts.errors import AcceptanceNeeded
 from curhat.journeys import charging, money, paying, renaming, searching
 from curhat.journeys.availability import all_candidates_or_none, ask_gate, candidates_or_none, mitra_status
 from curhat.journeys.schemas import (
@@ -121,6 +122,7 @@ async def _profile(tx: Transaction, customer_id: UUID) -> CustomerProfile:
         MitraUnavailable,
         TrialUsed,
         JourneyInProgress,
+        AcceptanceNeeded,
         PresenceUnknown,
     ),
 )
@@ -133,7 +135,8 @@ async def open_payment(
 ) -> Response[bytes]:
     """Open a payment session for an offer, if a mitra is available at this moment (1, 2a).
 
-    If the customer chose the mitra of a past chat, only the status of that mitra counts (3.6).
+    If the customer chose the mitra of a past chat, only the status of that mitra counts (3.6). A customer who has not
+    accepted the newest texts gets 409 `acceptance_needed` (P.1).
     """
     gate = await ask_gate(database, presence, customer.user_id, data.target_mitra_id)
     return await command(

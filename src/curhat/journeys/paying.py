@@ -5,6 +5,8 @@ from uuid import UUID
 
 from curhat.accounts import service as accounts
 from curhat.configuration import service as configuration
+from curhat.content.texts import service as texts
+from curhat.content.texts.kinds import KINDS_OF
 from curhat.journeys import queries
 from curhat.journeys.availability import (
     GateAnswer,
@@ -40,11 +42,10 @@ async def open_payment(
 ) -> Payment:
     """Open a payment session (2a), for a blast (1) or for the mitra of a past chat (3.2).
 
-    Raises Suspended, AcknowledgementNeeded, JourneyInProgress, TrialUsed, TooManyRequests and PresenceUnknown. Raises
-    NotFound for an unknown offer, or
-    for a mitra with whom this customer never had a session. Without a chosen mitra, raises NoMitraAvailable if no mitra
-    can be asked. With a chosen mitra, raises MitraUnavailable if this mitra is not available, even if other mitras are
-    available (3.6).
+    Raises Suspended, AcknowledgementNeeded, JourneyInProgress, AcceptanceNeeded, TrialUsed, TooManyRequests and
+    PresenceUnknown. Raises NotFound for an unknown offer, or for a mitra with whom this customer never had a session.
+    Without a chosen mitra, raises NoMitraAvailable if no mitra can be asked. With a chosen mitra, raises
+    MitraUnavailable if this mitra is not available, even if other mitras are available (3.6).
     """
     # A block that is under way closes the requests of the customer's open payment. Wait for it, so that it cannot miss
     # this payment (T.1).
@@ -54,7 +55,7 @@ async def open_payment(
     await reports.refuse_unacknowledged(tx, Identity("customer", customer_id))
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
-    await _refuse_during_session(tx, customer_id)
+    await _refuse_obstacles(tx, customer_id)
     offer = await pricing.quote(tx, customer_id, offer_id, "session")
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, offer, timeout_minutes, target_mitra_id)
@@ -84,6 +85,17 @@ async def open_payment(
         raise NoMitraAvailable
     await realtime.append(tx, await views.payment_events(tx, payment_id))
     return await views.payment_view(tx, payment_id, customer_id)
+
+
+async def _refuse_obstacles(tx: Transaction, customer_id: UUID) -> None:
+    """Refuse to open a payment during a session, and before the newest texts are accepted (P.1).
+
+    A text that is published after this check counts for the customer's next payment.
+    """
+    obstacles = await queries.find_obstacles(tx, customer_id=customer_id, kinds=KINDS_OF["customer"])
+    if obstacles.session_id is not None:
+        raise JourneyInProgress(session_id=obstacles.session_id)
+    texts.refuse_kinds(obstacles.missing_kinds)
 
 
 async def _refuse_during_session(tx: Transaction, customer_id: UUID) -> None:

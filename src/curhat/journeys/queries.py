@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from curhat.content.texts.kinds import TextKind
 from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.kit.identity import Role
 from curhat.notifications.templates import PushCause
@@ -33,6 +34,33 @@ async def find_running_session(db: Executor, /, *, customer_id: UUID) -> UUID | 
         return None
     value: UUID = row[0]
     return value
+
+
+class Obstacles(msgspec.Struct, frozen=True):
+    session_id: UUID | None
+    missing_kinds: list[TextKind]
+
+
+FIND_OBSTACLES: Final = """
+SELECT (SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active') AS session_id,
+    ARRAY(
+        SELECT current_texts.kind FROM current_texts
+        WHERE current_texts.kind = ANY ($2::text[]) AND NOT EXISTS (
+            SELECT 1 FROM acceptances
+            WHERE acceptances.role = 'customer' AND acceptances.user_id = $1
+                AND acceptances.kind = current_texts.kind AND acceptances.version = current_texts.version
+        )
+    ) AS missing_kinds
+"""
+
+
+async def find_obstacles(db: Executor, /, *, customer_id: UUID, kinds: Sequence[TextKind]) -> Obstacles:
+    """Find what keeps a customer from opening a payment: the running session, and the texts among @kinds whose newest
+    version the customer has not accepted (P.1). One statement for both saves a round trip."""
+    row = await db.fetchrow(FIND_OBSTACLES, customer_id, kinds)
+    if row is None:
+        raise NoRow(FIND_OBSTACLES)
+    return Obstacles(*row)
 
 
 class EarlyRefusal(msgspec.Struct, frozen=True):

@@ -1,4 +1,6 @@
 -- type: kind = PairingKind from curhat.pairing.states
+-- type: kinds = TextKind from curhat.content.texts.kinds
+-- type: missing_kinds = TextKind from curhat.content.texts.kinds
 -- type: close_reason = CloseReason from curhat.pairing.states
 -- type: request_status = RequestStatus from curhat.pairing.states
 -- type: pairing_status = PairingStatus from curhat.pairing.states
@@ -18,6 +20,21 @@
 
 -- name: find_running_session :optional
 SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
+
+-- name: find_obstacles :one
+-- Find what keeps a customer from opening a payment: the running session, and the texts among @kinds whose newest
+-- version the customer has not accepted (P.1). One statement for both saves a round trip.
+-- nullable: session_id
+-- row: Obstacles
+SELECT (SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active') AS session_id,
+    ARRAY(
+        SELECT current_texts.kind FROM current_texts
+        WHERE current_texts.kind = ANY (@kinds::text[]) AND NOT EXISTS (
+            SELECT 1 FROM acceptances
+            WHERE acceptances.role = 'customer' AND acceptances.user_id = @customer_id
+                AND acceptances.kind = current_texts.kind AND acceptances.version = current_texts.version
+        )
+    ) AS missing_kinds
 
 -- name: refuse_if_decided :optional
 -- Return the state of this request's pairing: still open, or already decided. A decided pairing stays decided. Returns

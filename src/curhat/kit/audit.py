@@ -59,6 +59,7 @@ AuditAction = Literal[
     "transcript_approved",
     "list_exported",
     "what_if_asked",
+    "text_published",
     "help_lines_proposed",
     "help_lines_published",
     "what_if_cancelled",
@@ -91,6 +92,7 @@ AuditSubject = Literal[
     "gateway",
     "database",
     "what_if",
+    "text",
     "help_lines",
     ListName,
 ]

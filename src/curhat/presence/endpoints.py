@@ -6,6 +6,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import JSONBody
 
+from curhat.content.texts.errors import AcceptanceNeeded
 from curhat.kit.database import Database
 from curhat.kit.errors import AcknowledgementNeeded, PresenceUnknown, ValidationFailed
 from curhat.kit.identity import Identity
@@ -18,7 +19,9 @@ from curhat.presence.service import Presence, begin_break, mitra_state, set_inte
 @put(
     "/api/mitra/presence",
     tags=["presence"],
-    responses=problems(*MITRA_SIGNED_IN, AcknowledgementNeeded, ValidationFailed, PresenceUnknown),
+    responses=problems(
+        *MITRA_SIGNED_IN, AcceptanceNeeded, AcknowledgementNeeded, ValidationFailed, PresenceUnknown
+    ),
 )
 async def set_presence(
     data: JSONBody[PresenceChange],
@@ -28,6 +31,7 @@ async def set_presence(
 ) -> MitraPresence:
     """Go online or offline. The server answers after the mitra's availability shows the change.
 
+    A mitra who has not accepted the newest texts cannot go online: 409 `acceptance_needed` (P.1).
     A mitra with a warning must first acknowledge it (T.4): 409 `acknowledgement_needed`, with the notices' ids.
 
     The answer 503 `presence_unknown` means that the toggle is saved and in force. For example, a mitra who is now

@@ -46,9 +46,11 @@ import structlog
 import valkey.asyncio
 from prometheus_client import Gauge, Histogram
 
+from curhat.content.texts import service as texts
 from curhat.deadlines import service as deadlines
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
 from curhat.presence import queries
 from curhat.presence.hooks import IntentChanged, PresenceHooks
@@ -100,8 +102,11 @@ async def set_intent(
     """Set the toggle and return the new state. Locks the mitra's row, and calls the hook if the intent changed.
 
     A mitra who sets the toggle by hand, to online or to offline, ends a break.
-    Raises NotFound if the user is not a mitra. The function also raises every error of the hook `intent_changed`.
+    Raises NotFound if the user is not a mitra. Raises AcceptanceNeeded if the mitra wants to go online, and has not
+    accepted the newest texts (P.1). The function also raises every error of the hook `intent_changed`.
     """
+    if online:
+        await texts.refuse_missing(tx, Identity("mitra", mitra_id))
     locked = await _lock_mitra(tx, mitra_id)
     state = await queries.set_intent(
         tx, online=online, mitra_id=mitra_id, push_window_seconds=PUSH_REACHABLE_SECONDS

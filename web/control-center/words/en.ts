@@ -56,6 +56,7 @@ const en: typeof id = {
     customers: 'Customers',
     mitras: 'Mitras',
     configuration: 'Configuration',
+    texts: 'Texts',
     helpLines: 'Help lines',
     audit: 'Audit',
     team: 'Operators',
@@ -653,6 +654,58 @@ const en: typeof id = {
     },
     earlier: 'Earlier replays',
   },
+  texts: {
+    title: 'Texts',
+    intro:
+      'What people agree to before they pay or go online. A published version is never changed. A new version must be agreed to anew.',
+    kind: 'Text',
+    version: 'Version',
+    state: 'State',
+    published: 'Published',
+    by: 'By',
+    accepted: 'Agreed',
+    draft: 'Draft',
+    checked: 'Checked',
+    missing: 'Not published: nobody has to agree to it',
+    kinds: {
+      terms: 'Terms',
+      privacy: 'Privacy notice',
+      health_data: 'Use of health data',
+      code_of_conduct: 'Code of conduct',
+    },
+    readers: {
+      terms: 'customers and mitras',
+      privacy: 'customers and mitras',
+      health_data: 'customers and mitras',
+      code_of_conduct: 'mitras',
+    },
+    facts: (version: number, time: string, by: string) => `Version ${version} · ${time} · ${by}`,
+    write: 'New version',
+    markup:
+      'A line that begins with “# ” is the title, with “## ” a heading, with “- ” a list item. Every other line is a paragraph.',
+    indonesian: 'Indonesian',
+    english: 'English',
+    isDraft: 'This is a draft that no lawyer has checked',
+    publish: 'Publish',
+    confirmTitle: 'Publish this version?',
+    confirm: (kind: string, version: number) => `${kind}, version ${version}`,
+    effect: (people: number) =>
+      people === 0
+        ? 'Nobody has agreed to the present version yet.'
+        : people === 1
+          ? '1 person has agreed to the present version and must agree anew, before the next payment or before going online.'
+          : `${people} people have agreed to the present version and must agree anew, before the next payment or before going online.`,
+    asDraft: 'The apps say that it is a draft.',
+    asChecked: 'The apps no longer say that it is a draft.',
+    outdated: (version: number) =>
+      `Version ${version} was published meanwhile. Your text is still here. Compare it with the new version, then publish again.`,
+    saved: 'Published',
+    old: 'This version no longer counts.',
+    newest: 'Newest version',
+    history: 'Versions',
+    noHistory: 'No version yet.',
+    read: 'Read',
+  },
   helpLines: {
     title: 'Help lines',
     intro:
@@ -855,6 +908,7 @@ const en: typeof id = {
       person_devices_signed_out: 'All devices of a person signed out',
       transcript_revealed: 'Chat shown',
       list_exported: 'List exported',
+      text_published: 'Text published',
       what_if_asked: '“What if” started',
       help_lines_proposed: 'Help lines proposed',
       help_lines_published: 'Help lines published',
@@ -862,6 +916,7 @@ const en: typeof id = {
       database_restored: 'Database restored',
     },
     subjects: {
+      text: 'Text',
       what_if: 'What if',
       help_lines: 'Help lines, version',
       'mitra-requests': "List of a mitra's requests",

@@ -58,6 +58,7 @@ export default {
     customers: 'Pelanggan',
     mitras: 'Mitra',
     configuration: 'Konfigurasi',
+    texts: 'Teks',
     helpLines: 'Nomor bantuan',
     audit: 'Audit',
     team: 'Operator',
@@ -672,6 +673,56 @@ export default {
     },
     earlier: 'Putar ulang sebelumnya',
   },
+  texts: {
+    title: 'Teks',
+    intro:
+      'Yang disetujui orang sebelum membayar atau online. Versi yang sudah terbit tidak pernah diubah. Versi baru harus disetujui lagi.',
+    kind: 'Teks',
+    version: 'Versi',
+    state: 'Status',
+    published: 'Terbit',
+    by: 'Oleh',
+    accepted: 'Setuju',
+    draft: 'Rancangan',
+    checked: 'Diperiksa',
+    missing: 'Belum terbit: tidak ada yang harus menyetujuinya',
+    kinds: {
+      terms: 'Ketentuan',
+      privacy: 'Pemberitahuan privasi',
+      health_data: 'Penggunaan data kesehatan',
+      code_of_conduct: 'Kode etik',
+    },
+    readers: {
+      terms: 'pelanggan dan mitra',
+      privacy: 'pelanggan dan mitra',
+      health_data: 'pelanggan dan mitra',
+      code_of_conduct: 'mitra',
+    },
+    facts: (version: number, time: string, by: string) => `Versi ${version} · ${time} · ${by}`,
+    write: 'Versi baru',
+    markup:
+      'Baris yang diawali “# ” menjadi judul, “## ” subjudul, “- ” butir daftar. Baris lain menjadi paragraf.',
+    indonesian: 'Bahasa Indonesia',
+    english: 'Bahasa Inggris',
+    isDraft: 'Ini rancangan yang belum diperiksa ahli hukum',
+    publish: 'Terbitkan',
+    confirmTitle: 'Terbitkan versi ini?',
+    confirm: (kind: string, version: number) => `${kind}, versi ${version}`,
+    effect: (people: number) =>
+      people === 0
+        ? 'Belum ada yang menyetujui versi sekarang.'
+        : `${people} orang sudah menyetujui versi sekarang dan harus menyetujui lagi, sebelum pembayaran berikutnya atau sebelum online.`,
+    asDraft: 'Aplikasi mengatakan bahwa ini rancangan.',
+    asChecked: 'Aplikasi tidak lagi mengatakan bahwa ini rancangan.',
+    outdated: (version: number) =>
+      `Versi ${version} terbit sementara itu. Teksmu masih ada di sini. Bandingkan dengan versi baru, lalu terbitkan lagi.`,
+    saved: 'Sudah terbit',
+    old: 'Versi ini tidak berlaku lagi.',
+    newest: 'Versi terbaru',
+    history: 'Versi',
+    noHistory: 'Belum ada versi.',
+    read: 'Baca',
+  },
   helpLines: {
     title: 'Nomor bantuan',
     intro:
@@ -882,6 +933,7 @@ export default {
       person_devices_signed_out: 'Semua perangkat seseorang dikeluarkan',
       transcript_revealed: 'Isi obrolan ditampilkan',
       list_exported: 'Daftar diekspor',
+      text_published: 'Teks diterbitkan',
       what_if_asked: '“Andai” dijalankan',
       help_lines_proposed: 'Daftar nomor bantuan diusulkan',
       help_lines_published: 'Daftar nomor bantuan diterbitkan',
@@ -889,6 +941,7 @@ export default {
       database_restored: 'Basis data dipulihkan',
     } satisfies Record<AuditAction, string>,
     subjects: {
+      text: 'Teks',
       what_if: 'Andai',
       help_lines: 'Nomor bantuan, versi',
       'mitra-requests': 'Daftar permintaan mitra',

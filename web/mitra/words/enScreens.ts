@@ -9,6 +9,7 @@ const en: typeof id = {
     youSaid: (text: string) => `You: ${isolated(text)}`,
     others: 'Running chats',
   },
+  consent: { done: 'Thank you. You can go online now.' },
   suspended: {
     title: 'Your account is suspended',
     text: 'For now you cannot take any chats. We have stopped those that were running. Ask the Curhat team why.',

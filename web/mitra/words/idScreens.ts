@@ -8,6 +8,7 @@ export default {
     youSaid: (text: string) => `Kamu: ${isolated(text)}`,
     others: 'Chat yang berjalan',
   },
+  consent: { done: 'Terima kasih. Sekarang kamu bisa online.' },
   suspended: {
     title: 'Akunmu dinonaktifkan',
     text: 'Untuk sementara kamu tidak bisa menerima curhat. Sesi yang berjalan sudah kami hentikan. Hubungi tim Curhat untuk keterangan.',

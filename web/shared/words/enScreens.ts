@@ -88,6 +88,33 @@ const en: typeof id = {
     signOut: 'Sign out',
     stay: 'Cancel',
   },
+  consent: {
+    title: 'Before you start',
+    intro: (count: number) =>
+      `There ${count === 1 ? 'is 1 short text' : `are ${count} short texts`}. Take your time, and agree to each one by itself. Nothing is paid here.`,
+    year: 'Year of birth',
+    yearHint: 'We do not keep the year.',
+    yearProblem: 'Write the year with four digits.',
+    next: 'Continue',
+    progress: (position: number, count: number) => `Text ${position} of ${count}`,
+    draft: 'This is a draft that no lawyer has checked yet.',
+    changed: 'The text has just changed. This is the newest one.',
+    agree: 'I agree',
+    later: 'Not now',
+    none: 'The text is not there yet. Try again later.',
+    refusedTitle: 'Curhat is for adults',
+    refused: 'Sorry, you cannot use Curhat yet. We do not keep your year of birth.',
+    refusedHelp:
+      'You can still talk to somebody: an adult you trust, a teacher, or the nearest puskesmas. If there is danger, call 112.',
+    refusedLines: 'Show help lines',
+    kinds: {
+      terms: 'Terms',
+      privacy: 'Privacy',
+      health_data: 'Permission: matters of health',
+      code_of_conduct: 'Code of conduct for besties',
+    },
+    all: 'Terms and privacy',
+  },
   devices: {
     title: 'Devices',
     unknown: 'Another app',

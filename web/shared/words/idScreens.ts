@@ -87,6 +87,33 @@ export default {
     signOut: 'Keluar',
     stay: 'Batal',
   },
+  consent: {
+    title: 'Sebelum mulai',
+    intro: (count: number) =>
+      `Ada ${count} teks pendek. Baca pelan-pelan, dan setujui satu per satu. Tidak ada yang dibayar di sini.`,
+    year: 'Tahun lahir',
+    yearHint: 'Kami tidak menyimpan tahunnya.',
+    yearProblem: 'Tulis tahunnya dengan empat angka.',
+    next: 'Lanjut',
+    progress: (position: number, count: number) => `Teks ${position} dari ${count}`,
+    draft: 'Ini masih rancangan, belum diperiksa ahli hukum.',
+    changed: 'Teksnya baru saja berubah. Ini yang terbaru.',
+    agree: 'Saya setuju',
+    later: 'Nanti saja',
+    none: 'Teksnya belum ada. Coba lagi nanti.',
+    refusedTitle: 'Curhat untuk orang dewasa',
+    refused: 'Maaf, kamu belum bisa memakai Curhat. Tahun lahirmu tidak kami simpan.',
+    refusedHelp:
+      'Kamu tetap bisa bicara dengan seseorang: orang dewasa yang kamu percaya, guru, atau puskesmas terdekat. Kalau ada bahaya, hubungi 112.',
+    refusedLines: 'Lihat nomor bantuan',
+    kinds: {
+      terms: 'Ketentuan',
+      privacy: 'Privasi',
+      health_data: 'Izin: hal tentang kesehatan',
+      code_of_conduct: 'Kode etik bestie',
+    },
+    all: 'Ketentuan dan privasi',
+  },
   devices: {
     title: 'Perangkat',
     unknown: 'Aplikasi lain',

@@ -17,6 +17,7 @@ from curhat.app.cli.common import CommandError, Subparsers, joined_environ
 from curhat.app.findings import Finding
 from curhat.app.local_ports import http_status, listening_hosts, port_problem
 from curhat.app.run_file import RunFile
+from curhat.content.texts.kinds import KINDS
 from curhat.kit import migrations
 from curhat.kit.connecting import connect_to_writer
 from curhat.kit.database import DATABASE_AWAY, Database, role_settings, session_settings
@@ -209,6 +210,7 @@ async def _postgres(settings: Settings, url: str, *, for_production: bool) -> As
             yield Finding("ok", "PostgreSQL", f"version {await connection.fetchval('SHOW server_version')}")
         for check in (_migrations, _clock, _parked_deadlines):
             yield await check(connection)
+        yield await _texts(connection, is_strict=for_production or not settings.is_development)
         async for finding in _retention(connection):
             yield finding
         if not settings.is_development:
@@ -331,6 +333,28 @@ async def _parked_deadlines(connection: "asyncpg.Connection[asyncpg.Record]") ->
             f"{parked} keep failing and are tried every hour; curhat deadlines list says why",
         )
     return Finding("ok", "deadlines", "none is parked")
+
+
+async def _texts(connection: "asyncpg.Connection[asyncpg.Record]", *, is_strict: bool) -> Finding:
+    """Name the texts that people accept and no lawyer has checked, and the texts that nobody has to accept (P.1)."""
+    if not await connection.fetchval("SELECT to_regclass('public.current_texts') IS NOT NULL"):
+        return Finding("warn", "texts", "the database does not have them yet; run curhat migrate")
+    drafts = await connection.fetch(
+        "SELECT kind, version FROM texts JOIN current_texts USING (kind, version) WHERE is_draft"
+    )
+    published = {row["kind"] for row in await connection.fetch("SELECT kind FROM current_texts")}
+    missing = [kind for kind in KINDS if kind not in published]
+    if missing:
+        sentence = f"nobody is asked to accept {', '.join(missing)}; curhat seed publishes the drafts"
+        return Finding("warn" if is_strict else "ok", "texts", sentence)
+    if drafts:
+        versions = {row["kind"]: row["version"] for row in drafts}
+        named = ", ".join(f"{kind} {versions[kind]}" for kind in KINDS if kind in versions)
+        sentence = f"drafts that no lawyer has checked: {named}"
+        if is_strict:
+            return Finding("warn", "texts", f"{sentence}; publish checked versions in the Control Center")
+        return Finding("ok", "texts", sentence)
+    return Finding("ok", "texts", "none of the texts that people accept is a draft")
 
 
 async def _retention(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[Finding]:

@@ -8,9 +8,10 @@ from curhat.app.cli.common import Subparsers, in_transaction, joined_settings
 def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "seed",
-        help="write prices and help lines, and in development the demo accounts",
-        description="Write the price tiers and the help lines of this release, and in development ten demo mitras and "
-        "an admin. Repeated, it changes nothing. Help lines that operators published stay.",
+        help="write prices, help lines and drafts of the texts, and in development the demo accounts",
+        description="Write the price tiers, the help lines of this release, and the drafts of the texts that people "
+        "accept (terms, privacy notice, use of health data, code of conduct). In development, also write ten demo "
+        "mitras and an admin. Repeated, it changes nothing. What operators published stays.",
     )
     parser.set_defaults(run=run)
 
@@ -24,6 +25,7 @@ def run(_arguments: argparse.Namespace) -> int:
         settings = joined_settings()
     accounts = in_transaction(lambda tx: seed(tx.connection, settings))
     print("the prices and the help lines are there")
+    print("the texts that people accept are there; curhat doctor says which are drafts")
     for account in accounts:
         print(f"{account.role}  {account.sign_in}  {account.name}  ({account.note})")
     return 0

@@ -232,6 +232,14 @@ class Person:
         signed_in = await self.post("/auth/otp/verify", verify)
         self.headers["Authorization"] = f"Bearer {signed_in.body['token']}"
         self.id = UUID(signed_in.body["customer" if self.role == "customer" else "mitra"]["id"])
+        await self._accept_texts()
+
+    async def _accept_texts(self) -> None:
+        """Accept the texts whose newest version this person has not accepted (P.1)."""
+        texts = await self.get("/texts")
+        for text in texts.body["items"] if texts.ok else ():
+            if text["accepted_at"] is None:
+                await self.post("/acceptances", {"kind": text["kind"], "version": text["version"]})
 
     # Chat ------------------------------------------------------------------------------------------------
 

@@ -184,6 +184,14 @@ CLASSES: Final = (
         why=_ACCOUNT,
         seen_by="The person's devices.",
     ),
+    DataClass(
+        name="acceptances",
+        holds="Which version of which text a person accepted in which role, and when.",
+        tables=("acceptances",),
+        kept="Until 5 years after the account is deleted. PostgreSQL keeps each one for at least 5 years.",
+        why="They are the proof of a consent (UU PDP, articles 22 to 24).",
+        seen_by="The person. Operators see how many people accepted a version.",
+    ),
     # Money, and what explains it ----------------------------------------------------------------------------------
     DataClass(
         name="money",
@@ -265,7 +273,7 @@ CLASSES: Final = (
     DataClass(
         name="machinery",
         holds="Prices, settings, timers, migrations.",
-        tables=("offers", "configuration", "deadlines", "schema_migrations"),
+        tables=("offers", "configuration", "texts", "deadlines", "schema_migrations"),
         kept="While they are in use.",
         why=_NOT_PERSONAL,
         seen_by="Operators.",

@@ -1,0 +1,1 @@
+"""The texts that people accept, as operators see and publish them (P.1)."""
