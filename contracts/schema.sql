@@ -37,6 +37,7 @@ CREATE TABLE access_tokens (
 ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_pkey PRIMARY KEY (digest);
 CREATE INDEX access_tokens_by_end ON access_tokens USING btree (LEAST(expires_at, revoked_at));
 CREATE INDEX access_tokens_by_user ON access_tokens USING btree (user_id, role) WHERE (revoked_at IS NULL);
+CREATE TRIGGER access_tokens_of_accounts BEFORE INSERT ON access_tokens FOR EACH ROW EXECUTE FUNCTION token_of_a_deleted_account();
 CREATE TRIGGER access_tokens_revoked AFTER UPDATE OF revoked_at ON access_tokens FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (new.revoked_at IS NOT NULL))) EXECUTE FUNCTION token_revoked();
 ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
@@ -56,7 +57,8 @@ CREATE INDEX audit_entries_by_action ON audit_entries USING btree (action, occur
 CREATE INDEX audit_entries_by_actor ON audit_entries USING btree (actor, occurred_at DESC, id DESC);
 CREATE INDEX audit_entries_by_subject ON audit_entries USING btree (subject_id, occurred_at DESC, id DESC);
 CREATE INDEX audit_entries_by_time ON audit_entries USING btree (occurred_at DESC, id DESC);
-CREATE TRIGGER audit_entries_append_only BEFORE DELETE OR UPDATE ON audit_entries FOR EACH ROW EXECUTE FUNCTION forbid_change();
+CREATE TRIGGER audit_entries_append_only BEFORE DELETE ON audit_entries FOR EACH ROW EXECUTE FUNCTION forbid_change();
+CREATE TRIGGER audit_entries_forget_only_names BEFORE UPDATE ON audit_entries FOR EACH ROW EXECUTE FUNCTION audit_forgets_only_names();
 CREATE TRIGGER audit_entries_never_emptied BEFORE TRUNCATE ON audit_entries FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 REVOKE ALL ON TABLE audit_entries FROM curhat;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE audit_entries TO curhat;
@@ -65,13 +67,13 @@ CREATE TABLE blocks (
     customer_id uuid NOT NULL,
     mitra_id uuid NOT NULL,
     blocked_by text NOT NULL,
-    session_id uuid NOT NULL,
+    session_id uuid,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     CONSTRAINT blocks_blocked_by_check CHECK ((blocked_by = ANY (ARRAY['customer'::text, 'mitra'::text])))
 );
 ALTER TABLE blocks ADD CONSTRAINT blocks_pkey PRIMARY KEY (customer_id, mitra_id, blocked_by);
 CREATE INDEX blocks_by_mitra ON blocks USING btree (mitra_id, blocked_by);
-CREATE TRIGGER blocks_after_a_session BEFORE INSERT OR UPDATE ON blocks FOR EACH ROW EXECUTE FUNCTION block_needs_session();
+CREATE TRIGGER blocks_after_a_session BEFORE INSERT OR UPDATE ON blocks FOR EACH ROW WHEN ((new.session_id IS NOT NULL)) EXECUTE FUNCTION block_needs_session();
 ALTER TABLE blocks ADD CONSTRAINT blocks_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
 
 CREATE TABLE book_differences (
@@ -191,6 +193,8 @@ CREATE TABLE customers (
     suspended_at timestamp with time zone,
     suspended_until timestamp with time zone,
     adult_at timestamp with time zone,
+    deleted_at timestamp with time zone,
+    trial_used_before boolean DEFAULT false NOT NULL,
     CONSTRAINT customers_call_name_check CHECK (((char_length(call_name) >= 1) AND (char_length(call_name) <= 40))),
     CONSTRAINT customers_suspended_until CHECK (((suspended_until IS NULL) OR (suspended_at IS NOT NULL)))
 );
@@ -250,6 +254,36 @@ ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_pkey PRIMARY KEY 
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_approved_by_fkey FOREIGN KEY (approved_by) REFERENCES operators(id);
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_case_id_fkey FOREIGN KEY (case_id) REFERENCES review_cases(id);
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES operators(id);
+
+CREATE TABLE erased_phones (
+    digest bytea NOT NULL,
+    role text NOT NULL,
+    trial_used boolean NOT NULL,
+    suspended_at timestamp with time zone,
+    suspended_until timestamp with time zone,
+    blocked_by uuid[] NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT erased_phones_digest_check CHECK ((octet_length(digest) = 32)),
+    CONSTRAINT erased_phones_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text]))),
+    CONSTRAINT erased_phones_suspended_until CHECK (((suspended_until IS NULL) OR (suspended_at IS NOT NULL)))
+);
+ALTER TABLE erased_phones ADD CONSTRAINT erased_phones_pkey PRIMARY KEY (digest, role);
+CREATE INDEX erased_phones_by_end ON erased_phones USING btree (expires_at);
+
+CREATE TABLE erasures (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    deleted_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    listed_at timestamp with time zone,
+    erased_at timestamp with time zone,
+    CONSTRAINT erasures_are_listed CHECK (((erased_at IS NULL) OR (listed_at IS NOT NULL))),
+    CONSTRAINT erasures_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text])))
+);
+ALTER TABLE erasures ADD CONSTRAINT erasures_once UNIQUE (role, user_id);
+ALTER TABLE erasures ADD CONSTRAINT erasures_pkey PRIMARY KEY (id);
+CREATE INDEX erasures_under_way ON erasures USING btree (deleted_at) WHERE (erased_at IS NULL);
+ALTER TABLE erasures ADD CONSTRAINT erasures_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
 CREATE TABLE exports (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -445,7 +479,9 @@ CREATE TABLE mitras (
     waiting_since timestamp with time zone DEFAULT curhat_now() NOT NULL,
     suspended_until timestamp with time zone,
     adult_at timestamp with time zone,
+    deleted_at timestamp with time zone,
     CONSTRAINT mitras_active_sessions_check CHECK ((active_sessions >= 0)),
+    CONSTRAINT mitras_deleted_are_suspended CHECK (((deleted_at IS NULL) OR (suspended_at IS NOT NULL))),
     CONSTRAINT mitras_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 40))),
     CONSTRAINT mitras_max_customers_check CHECK (((max_customers >= 1) AND (max_customers <= 20))),
     CONSTRAINT mitras_on_break_are_offline CHECK (((break_until IS NULL) OR (NOT online)))
@@ -699,6 +735,7 @@ CREATE INDEX payments_for_extensions ON payments USING btree (created_at DESC, i
 CREATE INDEX payments_in_flight ON payments USING btree (id) WHERE (status = ANY (ARRAY['confirming'::text, 'confirmed'::text]));
 CREATE UNIQUE INDEX payments_one_open_journey ON payments USING btree (customer_id) WHERE ((purpose = 'session'::text) AND (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text])));
 CREATE INDEX payments_open_by_target ON payments USING btree (target_mitra_id) WHERE (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text]));
+CREATE TRIGGER payments_of_accounts BEFORE INSERT ON payments FOR EACH ROW EXECUTE FUNCTION payment_of_a_deleted_account();
 CREATE TRIGGER payments_opened AFTER INSERT ON payments FOR EACH ROW EXECUTE FUNCTION payment_status_changed();
 CREATE TRIGGER payments_step AFTER UPDATE ON payments FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION payment_status_changed();
 CREATE TRIGGER payments_trial_is_left BEFORE UPDATE ON payments FOR EACH ROW WHEN ((new.is_trial AND (old.confirmed_at IS NULL) AND (new.confirmed_at IS NOT NULL))) EXECUTE FUNCTION trial_must_be_left();
@@ -712,10 +749,13 @@ CREATE TABLE people (
     id uuid DEFAULT uuidv7() NOT NULL,
     phone_number text NOT NULL,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    only_role text,
+    CONSTRAINT people_only_role_check CHECK ((only_role = ANY (ARRAY['customer'::text, 'mitra'::text]))),
     CONSTRAINT people_phone_number_check CHECK ((phone_number ~ '^\+[1-9][0-9]{6,14}$'::text))
 );
-ALTER TABLE people ADD CONSTRAINT people_phone_number_key UNIQUE (phone_number);
 ALTER TABLE people ADD CONSTRAINT people_pkey PRIMARY KEY (id);
+CREATE UNIQUE INDEX people_one_customer_per_phone ON people USING btree (phone_number) WHERE (only_role IS DISTINCT FROM 'mitra'::text);
+CREATE UNIQUE INDEX people_one_mitra_per_phone ON people USING btree (phone_number) WHERE (only_role IS DISTINCT FROM 'customer'::text);
 
 CREATE TABLE push_messages (
     id bigint NOT NULL,
@@ -1243,6 +1283,13 @@ CREATE VIEW undelivered_charges AS
                   WHERE (extensions.payment_id = payments.id)) paid_for
           WHERE ((paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])) OR (paid_for.delivery = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))))))));
 
+CREATE SEQUENCE deleted_phone_numbers
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    MAXVALUE 999999999999
+    CACHE 1;
+
 CREATE FUNCTION append_events(roles text[], user_ids uuid[], types text[], data text[]) RETURNS TABLE(seq bigint, at timestamp with time zone)
     LANGUAGE sql
     AS $$
@@ -1293,6 +1340,21 @@ BEGIN
     SELECT push_kind, wanted, own_generation(), due FROM unnest(entity_ids) AS wanted
     WHERE wanted NOT IN (SELECT entity_id FROM armed)
     ON CONFLICT (kind, entity_id, generation) DO NOTHING;
+END $$;
+
+CREATE FUNCTION audit_forgets_only_names() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF OLD.subject = 'mitra' AND OLD.action IN ('mitra_invited', 'mitra_renamed')
+        AND (NEW.id, NEW.actor, NEW.action, NEW.subject, NEW.subject_id, NEW.occurred_at)
+            = (OLD.id, OLD.actor, OLD.action, OLD.subject, OLD.subject_id, OLD.occurred_at)
+        AND coalesce(NEW.old_value, '') IN ('', '(deleted)') AND coalesce(NEW.new_value, '') IN ('', '(deleted)')
+        AND EXISTS (SELECT 1 FROM mitras WHERE id::text = OLD.subject_id AND deleted_at IS NOT NULL)
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION '% is append only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
 END $$;
 
 CREATE FUNCTION block_needs_session() RETURNS trigger
@@ -1464,6 +1526,22 @@ BEGIN
     RAISE EXCEPTION '% is append only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
 END $$;
 
+CREATE FUNCTION forget_name_in_audit(of_mitra_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public'
+    BEGIN ATOMIC
+ UPDATE audit_entries SET old_value =
+         CASE
+             WHEN (audit_entries.old_value IS NOT NULL) THEN '(deleted)'::text
+             ELSE NULL::text
+         END, new_value =
+         CASE
+             WHEN (audit_entries.new_value IS NOT NULL) THEN '(deleted)'::text
+             ELSE NULL::text
+         END
+   WHERE ((audit_entries.subject_id = (forget_name_in_audit.of_mitra_id)::text) AND (audit_entries.subject = 'mitra'::text) AND (audit_entries.action = ANY (ARRAY['mitra_invited'::text, 'mitra_renamed'::text])) AND ((audit_entries.old_value <> '(deleted)'::text) OR (audit_entries.new_value <> '(deleted)'::text)));
+END;
+
 CREATE FUNCTION is_publishable_help(items jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((jsonb_typeof(items) = 'array'::text) AND (SELECT ((count(*) <= 30) AND (count(DISTINCT (listed.item ->> 'id'::text)) = count(*)) AND (count(*) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'step'::text)) >= 1) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) > 0))) >= 3) AND (count(*) FILTER (WHERE (((listed.item ->> 'kind'::text) = 'line'::text) AND (jsonb_array_length((listed.item -> 'channels'::text)) = 0))) = 0) AND (count(DISTINCT lower((listed.item ->> 'provider'::text))) FILTER (WHERE ((listed.item ->> 'kind'::text) = 'line'::text)) >= 2)) FROM jsonb_array_elements(is_publishable_help.items) listed(item)));
@@ -1626,6 +1704,18 @@ BEGIN
     ) THEN
         RAISE EXCEPTION '% needs a confirmed payment', TG_TABLE_NAME
             USING ERRCODE = 'check_violation', CONSTRAINT = TG_TABLE_NAME || '_paid_first';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION payment_of_a_deleted_account() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM FROM customers WHERE id = NEW.customer_id AND deleted_at IS NULL FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the account % is deleted', NEW.customer_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_of_accounts';
     END IF;
     RETURN NEW;
 END $$;
@@ -1838,6 +1928,19 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION token_of_a_deleted_account() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM customers WHERE id = NEW.user_id AND NEW.role = 'customer' AND deleted_at IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM mitras WHERE id = NEW.user_id AND NEW.role = 'mitra' AND deleted_at IS NOT NULL)
+    THEN
+        RAISE EXCEPTION 'the account % is deleted', NEW.user_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'access_tokens_of_accounts';
+    END IF;
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION token_revoked() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1848,7 +1951,7 @@ END $$;
 
 CREATE FUNCTION trial_is_used(of_customer_id uuid) RETURNS boolean
     LANGUAGE sql STABLE
-    RETURN ((EXISTS (SELECT 1 FROM sessions WHERE ((sessions.customer_id = trial_is_used.of_customer_id) AND sessions.is_trial))) OR (EXISTS (SELECT 1 FROM (payments JOIN pairings ON ((pairings.payment_id = payments.id))) WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at IS NOT NULL) AND (pairings.failure_tag = 'customer_cancelled'::text)))) OR (3 <= (SELECT count(*) AS count FROM payments WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at > (curhat_now() - '24:00:00'::interval))))));
+    RETURN ((EXISTS (SELECT 1 FROM customers WHERE ((customers.id = trial_is_used.of_customer_id) AND customers.trial_used_before))) OR (EXISTS (SELECT 1 FROM sessions WHERE ((sessions.customer_id = trial_is_used.of_customer_id) AND sessions.is_trial))) OR (EXISTS (SELECT 1 FROM (payments JOIN pairings ON ((pairings.payment_id = payments.id))) WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at IS NOT NULL) AND (pairings.failure_tag = 'customer_cancelled'::text)))) OR (3 <= (SELECT count(*) AS count FROM payments WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at > (curhat_now() - '24:00:00'::interval))))));
 
 CREATE FUNCTION trial_must_be_left() RETURNS trigger
     LANGUAGE plpgsql

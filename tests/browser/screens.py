@@ -1188,6 +1188,36 @@ async def again_blocked(system: System) -> AsyncIterator[Show]:
         yield show
 
 
+@screen("90-delete-account")
+async def delete_account(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/profile", "main")(**options)
+        await page.get_by_role("button", name=re.compile("Hapus akun|Delete account")).click()
+        await expect(page.get_by_role("dialog").get_by_role("button")).to_have_count(2)
+        return page
+
+    yield show
+
+
+@screen("91-delete-account-code")
+async def delete_account_code(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+    phone = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", customer.id)
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/profile", "main")(**options)
+        await page.get_by_role("button", name=re.compile("Hapus akun|Delete account")).click()
+        await page.get_by_role("button", name=re.compile("Lanjut|Go on")).click()
+        await page.get_by_role("dialog").get_by_role("textbox").fill(phone)
+        await page.get_by_role("dialog").get_by_role("textbox").press("Enter")
+        await expect(page.get_by_role("button", name=re.compile("Hapus akun saya|Delete my"))).to_be_visible()
+        return page
+
+    yield show
+
+
 @screen("72-profile-notifications-on")
 async def profile_with_notifications(system: System) -> AsyncIterator[Show]:
     async with push_service() as vendor:

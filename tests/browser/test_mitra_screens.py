@@ -362,6 +362,19 @@ async def text_gone(system: System) -> AsyncIterator[Show]:
         yield page_opener(system, mitra, f"/mitra/history/{session['id']}", "footer")
 
 
+@screen("60-delete-account")
+async def delete_account(system: System) -> AsyncIterator[Show]:
+    mitra = await new_mitra(system)
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, mitra, "/mitra/profile", "main")(**options)
+        await page.get_by_role("button", name=re.compile("Hapus akun|Delete account")).click()
+        await expect(page.get_by_role("dialog").get_by_role("button")).to_have_count(2)
+        return page
+
+    yield show
+
+
 @screen("33-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):

@@ -48,9 +48,11 @@ async def system(
     await admin.close()
     url = database_url_of(crash_servers, name)
     database = await Database.connect(url, pool_size=20)
-    opened = System(
-        tmp_path_factory.mktemp(name), environment_of(url, crash_servers.valkey_url), database, crash_servers
+    folder = tmp_path_factory.mktemp(name)
+    environment = environment_of(
+        url, crash_servers.valkey_url, CURHAT_ERASURE_LIST=str(folder / "erasures.jsonl")
     )
+    opened = System(folder, environment, database, crash_servers)
     yield opened
     await opened.close()
     await database.close()

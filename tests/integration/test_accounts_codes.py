@@ -16,6 +16,7 @@ from curhat.accounts.service import SentCode, SignIn, SigningDevice
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, Suspended, TooManyRequests, ValidationFailed
 from curhat.kit.identity import Role
+from curhat.safety.erasure.service import inherit_blocks
 from tests.support.clock import VirtualClock
 from tests.support.people import Make
 
@@ -78,9 +79,9 @@ async def verify(
     outcome: SignIn[OwnCustomer] | SignIn[OwnMitra] | BusinessError
     async with database.transaction() as tx:
         if role == "mitra":
-            outcome = await service.verify_mitra_code(tx, KEY, data, device)
+            outcome = await service.verify_mitra_code(tx, KEY, data, device, inherit_blocks)
         else:
-            outcome = await service.verify_customer_code(tx, KEY, data, device)
+            outcome = await service.verify_customer_code(tx, KEY, data, device, inherit_blocks)
     if isinstance(outcome, BusinessError):
         raise outcome
     return outcome

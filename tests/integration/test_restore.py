@@ -7,6 +7,7 @@ test_restored_money.py shows each combination of a payment, its charge and its r
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -137,6 +138,26 @@ async def pending(database: Database, make: Make, customer_id: UUID) -> UUID:
 
 
 # Closed until it is finished -----------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("P.5")
+async def test_a_restore_deletes_the_accounts_of_the_list_again_before_it_opens(
+    restored: Restored, database: Database, make: Make, tmp_path: Path
+) -> None:
+    customer = await make.customer("Melati")
+    path = tmp_path / "erasures.jsonl"
+    path.write_text(f'{{"role":"customer","user_id":"{customer}","deleted_at":"2026-01-02T00:00:00Z"}}\n')
+    erasures = finishing.Erasures(path, b"k" * 32)
+    missing = finishing.Erasures(tmp_path / "missing.jsonl", b"k" * 32)
+    finish = partial(
+        finishing.finish, restored.database, restored.client, restored.gateway, restored.said.append
+    )
+    with pytest.raises(finishing.RestoreError, match="fetch the list"):
+        await finish(erasures=missing)
+    assert not any("is open" in said for said in restored.said)
+    await finish(erasures=erasures)
+    assert await database.fetchval("SELECT call_name FROM customers") == "Akun dihapus"
+    assert "4/5 erasures: 1 in the list, 1 accounts deleted again" in restored.said
 
 
 @pytest.mark.invariant(12)

@@ -920,6 +920,8 @@ ENTRIES: dict[str, Entry] = {
     "delete_chat_text": Entry("customer", 204, _ended_chat),
     "export_customer_data": Entry("customer", 200, _with_fresh_code("customer")),
     "export_mitra_data": Entry("mitra", 200, _with_fresh_code("mitra")),
+    "delete_customer": Entry("customer", 204, _with_fresh_code("customer")),
+    "delete_mitra": Entry("mitra", 204, _with_fresh_code("mitra"), admits_suspended=True),
     "list_customer_messages": Entry("customer", 200, _in_session("customer")),
     "send_customer_message": Entry("customer", 201, _in_session("customer", _message)),
     "mark_read_by_customer": Entry("customer", 204, _in_session("customer", _mark)),

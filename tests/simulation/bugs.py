@@ -55,6 +55,7 @@ from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from curhat.presence import service as presence
 from curhat.presence import store
+from curhat.privacy.erasure import service as erasure
 from curhat.privacy.export import queries as export_queries
 from curhat.privacy.export import service as export_service
 from curhat.privacy.export import writers
@@ -62,6 +63,7 @@ from curhat.privacy.retention import queries as retention_queries
 from curhat.realtime import hub
 from curhat.realtime import queries as realtime
 from curhat.safety.blocks import service as block_service
+from curhat.safety.erasure import queries as safety_erasure
 from curhat.safety.ratings import queries as rating_queries
 from curhat.safety.ratings import states as rating_states
 from curhat.safety.reports import queries as reports
@@ -143,6 +145,7 @@ WORKER = "tests/integration/test_worker.py"
 RETENTION = "tests/integration/test_retention.py"
 RETENTION_SCHEDULES = "tests/simulation/test_retention_schedules.py"
 EXPORT = "tests/journeys/test_export.py"
+ERASURE = "tests/journeys/test_erasure.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
 SOCKETS = "tests/integration/test_realtime_sockets.py"
@@ -2307,6 +2310,40 @@ BUGS: tuple[Bug, ...] = (
         "the page of an export shows a text as markup",
         [EXPORT],
         in_function(writers.HtmlWriter, "_message", "{escape(message.text)}", "{message.text}"),
+    ),
+    Bug(
+        "a deletion looks for a journey before it locks the account",
+        ["tests/races/test_deletion_races.py"],
+        in_statement(
+            accounts, "lock_account", "@role::text = 'customer' FOR UPDATE", "@role::text = 'customer'"
+        ),
+    ),
+    Bug(
+        "an erasure leaves out the notebook",
+        [ERASURE],
+        in_module(
+            erasure, "ROOMS", {name: room for name, room in erasure.ROOMS.items() if name != "notebook"}
+        ),
+    ),
+    Bug(
+        "an erasure ignores the hold of a report",
+        [ERASURE],
+        in_statement(
+            safety_erasure,
+            "forget_notes",
+            "WHERE held_sessions.session_id = reports.session_id",
+            "WHERE held_sessions.session_id <> held_sessions.session_id",
+        ),
+    ),
+    Bug(
+        "a deletion takes the phone number from the other role",
+        [ERASURE],
+        in_statement(
+            accounts,
+            "take_phone_number",
+            "WHEN EXISTS (SELECT 1 FROM other_role) THEN phone_number",
+            "WHEN false THEN phone_number",
+        ),
     ),
 )
 

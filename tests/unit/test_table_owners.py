@@ -82,6 +82,8 @@ OWNERS = {
     "push_messages": "notifications",
     "exports": "privacy",
     "restores": "app",
+    "erasures": "privacy",
+    "erased_phones": "accounts",
 }
 
 # The keys are (package, statement). The values list the used tables of other packages, with the reasons. The statement
@@ -127,7 +129,11 @@ EXCEPTIONS: Reasons = {
         "sessions": "a customer rates only an own session that has ended",
         "messages": "a customer rates only a session in which both sides wrote",
     },
-    ("notebook", "*"): {"sessions": "a mitra writes a note only about the customer of an own session"},
+    ("notebook", "*"): {
+        "sessions": "a mitra writes a note only about the customer of an own session",
+        "customers": "nobody reads or writes a note about a deleted account",
+    },
+    ("privacy.erasure", "*"): {"*": "an erasure looks for what all packages hold of a person"},
     ("pairing", "*"): {
         "mitras": "only mitras who can take a customer are asked, and a pairing shows the mitra's name",
         "customers": "a request shows the customer's name",

@@ -29,7 +29,7 @@ from curhat.accounts.schemas import (
     MitraSignedIn,
     Transport,
 )
-from curhat.accounts.service import Authenticator, Person, SignedIn, SignIn, SigningDevice
+from curhat.accounts.service import Authenticator, InheritBlocks, Person, SignedIn, SignIn, SigningDevice
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import (
     BusinessError,
@@ -146,6 +146,7 @@ async def verify_customer_code(
     settings: NamedDependency[Settings],
     valkey_client: NamedDependency[Valkey],
     authenticator: NamedDependency[Authenticator],
+    inherit_blocks: NamedDependency[InheritBlocks],
 ) -> Response[CustomerSignedIn]:
     """Sign in with the code. The first sign-in needs a `call_name`. If the name is missing, the code stays valid."""
     return await _sign_in(
@@ -158,6 +159,7 @@ async def verify_customer_code(
         settings,
         valkey_client,
         authenticator,
+        inherit_blocks,
     )
 
 
@@ -175,6 +177,7 @@ async def verify_mitra_code(
     settings: NamedDependency[Settings],
     valkey_client: NamedDependency[Valkey],
     authenticator: NamedDependency[Authenticator],
+    inherit_blocks: NamedDependency[InheritBlocks],
 ) -> Response[MitraSignedIn]:
     """Sign in with the code. A right code is used up, even if the mitra is suspended or was never invited."""
     return await _sign_in(
@@ -187,6 +190,7 @@ async def verify_mitra_code(
         settings,
         valkey_client,
         authenticator,
+        inherit_blocks,
     )
 
 
@@ -195,13 +199,15 @@ async def _sign_in(
     role: Role,
     data: CodeVerification,
     verify: Callable[
-        [Transaction, bytes, CodeVerification, SigningDevice], Awaitable[SignIn[Person] | BusinessError]
+        [Transaction, bytes, CodeVerification, SigningDevice, InheritBlocks],
+        Awaitable[SignIn[Person] | BusinessError],
     ],
     to_body: Callable[[Person], Body],
     database: Database,
     settings: Settings,
     valkey_client: Valkey,
     authenticator: Authenticator,
+    inherit_blocks: InheritBlocks,
 ) -> Response[Body]:
     """In one transaction, verify the code and revoke the token that came with the request. Raises each refusal."""
     if data.transport == "cookie":
@@ -214,7 +220,7 @@ async def _sign_in(
     try:
         replaced = await _signed_in(request, role, authenticator)
         async with database.transaction() as tx:
-            outcome = await verify(tx, settings.secret_key, data, device)
+            outcome = await verify(tx, settings.secret_key, data, device, inherit_blocks)
             if replaced is not None and isinstance(outcome, SignIn):
                 await service.sign_out(tx, replaced.token_digest)
         if isinstance(outcome, BusinessError):

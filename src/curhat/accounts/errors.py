@@ -19,7 +19,10 @@ class FreshCodeMissing(BusinessError):
 
     code = "fresh_code_missing"
     status = 401
-    detail = "Ask for a one-time code to your own phone, and send it as the header X-Fresh-Code: request_id, a colon, the code."
+    detail = (
+        "Ask for a one-time code to your own phone, and send it in the header X-Fresh-Code: "
+        "the request_id, a colon, the code."
+    )
 
 
 class CallNameRequired(BusinessError):

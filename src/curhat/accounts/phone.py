@@ -55,8 +55,18 @@ def region_of(phone_number: str) -> str:
     return phonenumbers.region_code_for_number(phonenumbers.parse(phone_number)) or "ZZ"
 
 
+# A person without a phone number has a number that begins with NO_COUNTRY, which is no country's code.
+NO_COUNTRY: Final = "+999"
+NO_NUMBER: Final = "—"
+
+
 def mask(phone_number: str) -> str:
-    """Mask an E.164 number for display: keep its country code and last digits, such as `+62 ***-****-0001`."""
+    """Mask an E.164 number for display: keep its country code and last digits, such as `+62 ***-****-0001`.
+
+    Returns `NO_NUMBER` for a person without a number, whose account is deleted or was lost in a restore.
+    """
+    if phone_number.startswith(NO_COUNTRY):
+        return NO_NUMBER
     number = phonenumbers.parse(phone_number)
     digits = phonenumbers.national_significant_number(number)
     shown = digits[-4:] if len(digits) >= 8 else digits[-3:]

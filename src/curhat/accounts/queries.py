@@ -283,7 +283,8 @@ class FindCustomerByPhoneRow(msgspec.Struct, frozen=True):
 
 FIND_CUSTOMER_BY_PHONE: Final = """
 SELECT customers.id, customers.call_name
-FROM people JOIN customers USING (id) WHERE people.phone_number = $1
+FROM people JOIN customers USING (id)
+WHERE people.phone_number = $1 AND customers.deleted_at IS NULL
 """
 
 
@@ -302,7 +303,8 @@ class FindMitraByPhoneRow(msgspec.Struct, frozen=True):
 
 FIND_MITRA_BY_PHONE: Final = """
 SELECT mitras.id, mitras.display_name, mitras.suspended_at IS NOT NULL AS is_suspended
-FROM people JOIN mitras USING (id) WHERE people.phone_number = $1 FOR SHARE OF mitras
+FROM people JOIN mitras USING (id)
+WHERE people.phone_number = $1 AND mitras.deleted_at IS NULL FOR SHARE OF mitras
 """
 
 
@@ -316,18 +318,45 @@ async def find_mitra_by_phone(db: Executor, /, *, phone_number: str) -> FindMitr
 
 
 ENSURE_PERSON: Final = """
-INSERT INTO people (phone_number) VALUES ($1)
-ON CONFLICT (phone_number) DO UPDATE SET phone_number = excluded.phone_number
-RETURNING id
+WITH found AS MATERIALIZED (
+    SELECT id FROM people WHERE phone_number = $1 AND coalesce(only_role, $2::text) = $2
+), inserted AS (
+    INSERT INTO people (phone_number, only_role)
+    SELECT $1,
+        CASE WHEN EXISTS (SELECT 1 FROM people WHERE phone_number = $1) THEN $2::text END
+    WHERE NOT EXISTS (SELECT 1 FROM found)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+)
+SELECT id FROM found UNION ALL SELECT id FROM inserted
 """
 
 
-async def ensure_person(db: Executor, /, *, phone_number: str) -> UUID:
-    """Insert a person with this phone number, or find the existing person with this number. Returns the person's
-    id."""
-    row = await db.fetchrow(ENSURE_PERSON, phone_number)
+async def ensure_person(db: Executor, /, *, phone_number: str, role: Role) -> UUID | None:
+    """Find the person with this phone number who can have the role @role, or insert one. If the number belongs to a person
+    who deleted this role, the new person has only this role. The caller holds the number's lock. Returns the person's id.
+    Returns no row if the constraint people_phone_number_key still exists and the number belongs to such a person."""
+    row = await db.fetchrow(ENSURE_PERSON, phone_number, role)
     if row is None:
-        raise NoRow(ENSURE_PERSON)
+        return None
+    value: UUID = row[0]
+    return value
+
+
+FIND_SAME_PHONE: Final = """
+SELECT others.id
+FROM people
+JOIN people AS others ON others.phone_number = people.phone_number AND others.id <> people.id
+WHERE people.id = $1
+"""
+
+
+async def find_same_phone(db: Executor, /, *, id: UUID) -> UUID | None:
+    """Find the person of the other role who has the phone number of this person. Returns no row if this person has both
+    roles, or if nobody of the other role has the number."""
+    row = await db.fetchrow(FIND_SAME_PHONE, id)
+    if row is None:
+        return None
     value: UUID = row[0]
     return value
 
@@ -654,7 +683,7 @@ class FindCustomerRow(msgspec.Struct, frozen=True):
 
 FIND_CUSTOMER: Final = """
 SELECT customers.id, customers.call_name, people.phone_number
-FROM customers JOIN people USING (id) WHERE customers.id = $1
+FROM customers JOIN people USING (id) WHERE customers.id = $1 AND customers.deleted_at IS NULL
 """
 
 
@@ -666,12 +695,12 @@ async def find_customer(db: Executor, /, *, id: UUID) -> FindCustomerRow | None:
 
 
 RENAME_CUSTOMER: Final = """
-UPDATE customers SET call_name = $1 WHERE id = $2
+UPDATE customers SET call_name = $1 WHERE id = $2 AND deleted_at IS NULL
 """
 
 
 async def rename_customer(db: Executor, /, *, call_name: str, id: UUID) -> int:
-    """Change the customer's call name. Changes no row if no such customer exists."""
+    """Change the customer's call name. Changes no row if no such customer exists, or the account is deleted."""
     return rows_changed(await db.execute(RENAME_CUSTOMER, call_name, id))
 
 
@@ -711,13 +740,14 @@ async def is_adult(db: Executor, /, *, role: Role, id: UUID) -> bool:
 
 
 IS_CUSTOMER_SUSPENDED: Final = """
-SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+SELECT deleted_at IS NOT NULL
+    OR suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
 FROM customers WHERE id = $1
 """
 
 
 async def is_customer_suspended(db: Executor, /, *, id: UUID) -> bool | None:
-    """Read whether the customer is suspended now (T.3)."""
+    """Read whether the customer is suspended now (T.3). A deleted account counts as suspended."""
     row = await db.fetchrow(IS_CUSTOMER_SUSPENDED, id)
     if row is None:
         return None
@@ -726,7 +756,8 @@ async def is_customer_suspended(db: Executor, /, *, id: UUID) -> bool | None:
 
 
 SHARE_LOCK_CUSTOMER: Final = """
-SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+SELECT deleted_at IS NOT NULL
+    OR suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
 FROM customers WHERE id = $1 FOR SHARE
 """
 
@@ -749,12 +780,13 @@ class LockedCustomer(msgspec.Struct, frozen=True):
 LOCK_CUSTOMER: Final = """
 SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended,
     suspended_until
-FROM customers WHERE id = $1 FOR NO KEY UPDATE
+FROM customers WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE
 """
 
 
 async def lock_customer(db: Executor, /, *, id: UUID) -> LockedCustomer | None:
-    """Lock the customer before an operator's change. Returns no row if no such customer exists."""
+    """Lock the customer before an operator's change. Returns no row if no such customer exists, or the
+    account is deleted."""
     row = await db.fetchrow(LOCK_CUSTOMER, id)
     if row is None:
         return None
@@ -798,12 +830,13 @@ LOCK_MITRA: Final = """
 SELECT display_name, max_customers, active_sessions, suspended_at IS NOT NULL AS is_suspended,
     CASE WHEN suspended_at IS NOT NULL THEN suspended_until END AS suspended_until,
     coalesce(suspended_at IS NOT NULL AND suspended_until <= curhat_now(), false) AS is_over
-FROM mitras WHERE id = $1 FOR NO KEY UPDATE
+FROM mitras WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE
 """
 
 
 async def lock_mitra(db: Executor, /, *, id: UUID) -> LockedMitra | None:
-    """Lock the mitra before an operator's change. Returns no row if no such mitra exists."""
+    """Lock the mitra before an operator's change. Returns no row if no such mitra exists, or the account is
+    deleted."""
     row = await db.fetchrow(LOCK_MITRA, id)
     if row is None:
         return None
@@ -929,6 +962,230 @@ SELECT text, code, sent_at FROM development_inbox WHERE phone_number = $1 ORDER 
 async def list_inbox(db: Executor, /, *, phone_number: str) -> list[ListInboxRow]:
     """Read the text messages to this phone number, newest first."""
     return [ListInboxRow(*row) for row in await db.fetch(LIST_INBOX, phone_number)]
+
+
+LOCK_PERSON: Final = """
+SELECT phone_number FROM people WHERE id = $1 FOR NO KEY UPDATE
+"""
+
+
+async def lock_person(db: Executor, /, *, id: UUID) -> str | None:
+    """Lock the person before the deletion of an account. A subscription to push takes the same lock before the lock of the
+    mitra. Returns the phone number."""
+    row = await db.fetchrow(LOCK_PERSON, id)
+    if row is None:
+        return None
+    value: str = row[0]
+    return value
+
+
+class LockedAccount(msgspec.Struct, frozen=True):
+    is_deleted: bool
+    suspended_at: datetime | None
+    suspended_until: datetime | None
+
+
+LOCK_ACCOUNT: Final = """
+WITH locked_customer AS MATERIALIZED (
+    SELECT deleted_at, suspended_at, suspended_until FROM customers WHERE id = $1 AND $2::text = 'customer' FOR UPDATE
+), locked_mitra AS MATERIALIZED (
+    SELECT deleted_at, suspended_at, suspended_until FROM mitras WHERE id = $1 AND $2 = 'mitra' FOR UPDATE
+)
+SELECT deleted_at IS NOT NULL AS is_deleted, suspended_at, suspended_until
+FROM (SELECT * FROM locked_customer UNION ALL SELECT * FROM locked_mitra) AS locked_account
+"""
+
+
+async def lock_account(db: Executor, /, *, id: UUID, role: Role) -> LockedAccount | None:
+    """Lock the account FOR UPDATE. A new payment of this customer, and a new token, wait for this lock. Returns whether the
+    account is deleted. Returns no row if the person does not have this role."""
+    row = await db.fetchrow(LOCK_ACCOUNT, id, role)
+    if row is None:
+        return None
+    return LockedAccount(*row)
+
+
+MARK_CUSTOMER_DELETED: Final = """
+UPDATE customers SET deleted_at = curhat_now(), call_name = $1 WHERE id = $2
+"""
+
+
+async def mark_customer_deleted(db: Executor, /, *, name: str, id: UUID) -> None:
+    """Delete the account (active → deleted), and replace the name."""
+    await db.execute(MARK_CUSTOMER_DELETED, name, id)
+
+
+MARK_MITRA_DELETED: Final = """
+UPDATE mitras
+SET deleted_at = curhat_now(), display_name = $1, online = false, break_until = NULL,
+    suspended_at = coalesce(suspended_at, curhat_now()), suspended_until = NULL
+WHERE id = $2
+"""
+
+
+async def mark_mitra_deleted(db: Executor, /, *, name: str, id: UUID) -> None:
+    """Delete the account (active → deleted), and replace the name. The mitra is offline and suspended from now on."""
+    await db.execute(MARK_MITRA_DELETED, name, id)
+
+
+TAKE_PHONE_NUMBER: Final = """
+WITH other_role AS (
+    SELECT 'mitra' AS role FROM mitras WHERE id = $1 AND $2::text = 'customer' AND deleted_at IS NULL
+    UNION ALL
+    SELECT 'customer' FROM customers WHERE id = $1 AND $2 = 'mitra' AND deleted_at IS NULL
+)
+UPDATE people
+SET only_role = coalesce((SELECT role FROM other_role), only_role),
+    phone_number = CASE
+        WHEN EXISTS (SELECT 1 FROM other_role) THEN phone_number
+        ELSE '+999' || lpad(nextval('deleted_phone_numbers')::text, 12, '0')
+    END
+WHERE id = $1
+"""
+
+
+async def take_phone_number(db: Executor, /, *, id: UUID, role: Role) -> None:
+    """Take the role @role from the person. If the person has the other role too, the person keeps the number for that role.
+    Otherwise the person loses the number."""
+    await db.execute(TAKE_PHONE_NUMBER, id, role)
+
+
+END_CODES_OF_PHONE: Final = """
+DELETE FROM one_time_codes WHERE phone_number = $1 AND role = $2
+"""
+
+
+async def end_codes_of_phone(db: Executor, /, *, phone_number: str, role: Role) -> None:
+    """Delete the one-time codes of this number for this role."""
+    await db.execute(END_CODES_OF_PHONE, phone_number, role)
+
+
+EMPTY_INBOX: Final = """
+DELETE FROM development_inbox WHERE phone_number = $1
+"""
+
+
+async def empty_inbox(db: Executor, /, *, phone_number: str) -> None:
+    """Delete the text messages to this number."""
+    await db.execute(EMPTY_INBOX, phone_number)
+
+
+DELETE_TOKENS: Final = """
+DELETE FROM access_tokens WHERE user_id = $1 AND role = $2
+"""
+
+
+async def delete_tokens(db: Executor, /, *, user_id: UUID, role: Role) -> int:
+    """Delete the tokens of a deleted account. The push subscriptions of the tokens end with them."""
+    return rows_changed(await db.execute(DELETE_TOKENS, user_id, role))
+
+
+FORGET_DEVICES_OF_PERSON: Final = """
+DELETE FROM known_devices WHERE person_id = $1 AND NOT EXISTS (
+    SELECT 1 FROM access_tokens
+    WHERE user_id = $1 AND known_device_digest = known_devices.digest AND revoked_at IS NULL
+        AND expires_at > curhat_now()
+)
+"""
+
+
+async def forget_devices_of_person(db: Executor, /, *, person_id: UUID) -> None:
+    """Delete the known devices of a person without a valid token."""
+    await db.execute(FORGET_DEVICES_OF_PERSON, person_id)
+
+
+KEEP_ERASED_PHONE: Final = """
+INSERT INTO erased_phones (digest, role, trial_used, suspended_at, suspended_until, blocked_by, expires_at)
+SELECT $1, $2, $3, $4, $5, $6::uuid[],
+    curhat_now() + make_interval(months => $7)
+ON CONFLICT (digest, role) DO UPDATE
+SET trial_used = erased_phones.trial_used OR excluded.trial_used, suspended_at = excluded.suspended_at,
+    suspended_until = excluded.suspended_until, expires_at = excluded.expires_at,
+    blocked_by = ARRAY(SELECT DISTINCT unnest(erased_phones.blocked_by || excluded.blocked_by))
+"""
+
+
+async def keep_erased_phone(
+    db: Executor,
+    /,
+    *,
+    digest: bytes,
+    role: Role,
+    trial_used: bool,
+    suspended_at: datetime | None,
+    suspended_until: datetime | None,
+    blocked_by: Sequence[UUID],
+    kept_months: int,
+) -> None:
+    """Keep what the same phone number inherits (P.4), for @kept_months. A second deletion adds to the first."""
+    await db.execute(
+        KEEP_ERASED_PHONE, digest, role, trial_used, suspended_at, suspended_until, blocked_by, kept_months
+    )
+
+
+class ErasedPhone(msgspec.Struct, frozen=True):
+    trial_used: bool
+    suspended_at: datetime | None
+    suspended_until: datetime | None
+    blocked_by: list[UUID]
+
+
+INHERIT_ERASED_PHONE: Final = """
+DELETE FROM erased_phones WHERE digest = $1 AND role = $2 AND expires_at > (SELECT curhat_now())
+RETURNING trial_used, suspended_at, suspended_until, blocked_by
+"""
+
+
+async def inherit_erased_phone(db: Executor, /, *, digest: bytes, role: Role) -> ErasedPhone | None:
+    """Take what this phone number inherits. The new account holds it from now on."""
+    row = await db.fetchrow(INHERIT_ERASED_PHONE, digest, role)
+    if row is None:
+        return None
+    return ErasedPhone(*row)
+
+
+GIVE_CUSTOMER_INHERITANCE: Final = """
+UPDATE customers
+SET trial_used_before = $1, suspended_at = $2, suspended_until = $3 WHERE id = $4
+"""
+
+
+async def give_customer_inheritance(
+    db: Executor,
+    /,
+    *,
+    trial_used: bool,
+    suspended_at: datetime | None,
+    suspended_until: datetime | None,
+    id: UUID,
+) -> None:
+    """Give a new customer the used trial and the suspension of an earlier account."""
+    await db.execute(GIVE_CUSTOMER_INHERITANCE, trial_used, suspended_at, suspended_until, id)
+
+
+GIVE_MITRA_INHERITANCE: Final = """
+UPDATE mitras SET suspended_at = $1, suspended_until = $2 WHERE id = $3
+"""
+
+
+async def give_mitra_inheritance(
+    db: Executor, /, *, suspended_at: datetime | None, suspended_until: datetime | None, id: UUID
+) -> None:
+    """Give a new mitra the suspension of an earlier account."""
+    await db.execute(GIVE_MITRA_INHERITANCE, suspended_at, suspended_until, id)
+
+
+PRUNE_ERASED_PHONES: Final = """
+DELETE FROM erased_phones WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM erased_phones WHERE expires_at <= (SELECT curhat_now())
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+))
+"""
+
+
+async def prune_erased_phones(db: Executor, /, *, max_phones: int) -> int:
+    """Delete at most @max_phones rows whose time is over (P.4)."""
+    return rows_changed(await db.execute(PRUNE_ERASED_PHONES, max_phones))
 
 
 REVOKE_EVERY_TOKEN: Final = """

@@ -119,20 +119,39 @@ SELECT phone_number FROM people WHERE id = @id
 
 -- name: find_customer_by_phone :optional
 SELECT customers.id, customers.call_name
-FROM people JOIN customers USING (id) WHERE people.phone_number = @phone_number
+FROM people JOIN customers USING (id)
+WHERE people.phone_number = @phone_number AND customers.deleted_at IS NULL
 
 -- name: find_mitra_by_phone :optional
 -- Find the mitra, and lock the row until the transaction ends. The lock ensures that no token is made while a
 -- suspension begins or ends.
 SELECT mitras.id, mitras.display_name, mitras.suspended_at IS NOT NULL AS is_suspended
-FROM people JOIN mitras USING (id) WHERE people.phone_number = @phone_number FOR SHARE OF mitras
+FROM people JOIN mitras USING (id)
+WHERE people.phone_number = @phone_number AND mitras.deleted_at IS NULL FOR SHARE OF mitras
 
--- name: ensure_person :one
--- Insert a person with this phone number, or find the existing person with this number. Returns the person's
--- id.
-INSERT INTO people (phone_number) VALUES (@phone_number)
-ON CONFLICT (phone_number) DO UPDATE SET phone_number = excluded.phone_number
-RETURNING id
+-- name: ensure_person :optional
+-- Find the person with this phone number who can have the role @role, or insert one. If the number belongs to a person
+-- who deleted this role, the new person has only this role. The caller holds the number's lock. Returns the person's id.
+-- Returns no row if the constraint people_phone_number_key still exists and the number belongs to such a person.
+WITH found AS MATERIALIZED (
+    SELECT id FROM people WHERE phone_number = @phone_number AND coalesce(only_role, @role::text) = @role
+), inserted AS (
+    INSERT INTO people (phone_number, only_role)
+    SELECT @phone_number,
+        CASE WHEN EXISTS (SELECT 1 FROM people WHERE phone_number = @phone_number) THEN @role::text END
+    WHERE NOT EXISTS (SELECT 1 FROM found)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+)
+SELECT id FROM found UNION ALL SELECT id FROM inserted
+
+-- name: find_same_phone :optional
+-- Find the person of the other role who has the phone number of this person. Returns no row if this person has both
+-- roles, or if nobody of the other role has the number.
+SELECT others.id
+FROM people
+JOIN people AS others ON others.phone_number = people.phone_number AND others.id <> people.id
+WHERE people.id = @id
 
 -- name: insert_customer :exec
 -- Give this person the role of customer.
@@ -280,11 +299,11 @@ DELETE FROM known_devices WHERE ctid = ANY (ARRAY(
 
 -- name: find_customer :optional
 SELECT customers.id, customers.call_name, people.phone_number
-FROM customers JOIN people USING (id) WHERE customers.id = @id
+FROM customers JOIN people USING (id) WHERE customers.id = @id AND customers.deleted_at IS NULL
 
 -- name: rename_customer :execrows
--- Change the customer's call name. Changes no row if no such customer exists.
-UPDATE customers SET call_name = @call_name WHERE id = @id
+-- Change the customer's call name. Changes no row if no such customer exists, or the account is deleted.
+UPDATE customers SET call_name = @call_name WHERE id = @id AND deleted_at IS NULL
 
 -- name: note_adult_customer :exec
 -- Note that the customer said to be an adult. A later note changes nothing.
@@ -300,23 +319,26 @@ SELECT CASE WHEN @role::text = 'customer' THEN EXISTS (SELECT 1 FROM customers W
     ELSE EXISTS (SELECT 1 FROM mitras WHERE id = @id AND adult_at IS NOT NULL) END AS is_adult
 
 -- name: is_customer_suspended :optional
--- Read whether the customer is suspended now (T.3).
-SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+-- Read whether the customer is suspended now (T.3). A deleted account counts as suspended.
+SELECT deleted_at IS NOT NULL
+    OR suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
 FROM customers WHERE id = @id
 
 -- name: share_lock_customer :optional
 -- Read whether the customer is suspended now, and hold back every suspension until this transaction ends. If a
 -- suspension is being written, the statement waits, and then reads the new row.
-SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
+SELECT deleted_at IS NOT NULL
+    OR suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended
 FROM customers WHERE id = @id FOR SHARE
 
 -- name: lock_customer :optional
--- Lock the customer before an operator's change. Returns no row if no such customer exists.
+-- Lock the customer before an operator's change. Returns no row if no such customer exists, or the
+-- account is deleted.
 -- nullable: suspended_until
 -- row: LockedCustomer
 SELECT suspended_at IS NOT NULL AND (suspended_until IS NULL OR suspended_until > curhat_now()) AS is_suspended,
     suspended_until
-FROM customers WHERE id = @id FOR NO KEY UPDATE
+FROM customers WHERE id = @id AND deleted_at IS NULL FOR NO KEY UPDATE
 
 -- name: suspend_customer :exec
 -- Suspend the customer until @until, or for good. A suspension that is in force begins no later than before.
@@ -332,13 +354,14 @@ WHERE id = @id
 UPDATE customers SET suspended_at = NULL, suspended_until = NULL WHERE id = @id
 
 -- name: lock_mitra :optional
--- Lock the mitra before an operator's change. Returns no row if no such mitra exists.
+-- Lock the mitra before an operator's change. Returns no row if no such mitra exists, or the account is
+-- deleted.
 -- nullable: suspended_until
 -- row: LockedMitra
 SELECT display_name, max_customers, active_sessions, suspended_at IS NOT NULL AS is_suspended,
     CASE WHEN suspended_at IS NOT NULL THEN suspended_until END AS suspended_until,
     coalesce(suspended_at IS NOT NULL AND suspended_until <= curhat_now(), false) AS is_over
-FROM mitras WHERE id = @id FOR NO KEY UPDATE
+FROM mitras WHERE id = @id AND deleted_at IS NULL FOR NO KEY UPDATE
 
 -- name: rename_mitra :exec
 -- Change the mitra's display name.
@@ -396,6 +419,109 @@ DELETE FROM development_inbox WHERE phone_number = @phone_number AND id <= (
 -- name: list_inbox :many
 -- Read the text messages to this phone number, newest first.
 SELECT text, code, sent_at FROM development_inbox WHERE phone_number = @phone_number ORDER BY id DESC
+
+-- Deleted accounts ----------------------------------------------------------------------------------------------
+
+-- name: lock_person :optional
+-- Lock the person before the deletion of an account. A subscription to push takes the same lock before the lock of the
+-- mitra. Returns the phone number.
+SELECT phone_number FROM people WHERE id = @id FOR NO KEY UPDATE
+
+-- name: lock_account :optional
+-- Lock the account FOR UPDATE. A new payment of this customer, and a new token, wait for this lock. Returns whether the
+-- account is deleted. Returns no row if the person does not have this role.
+-- nullable: suspended_at, suspended_until
+-- row: LockedAccount
+WITH locked_customer AS MATERIALIZED (
+    SELECT deleted_at, suspended_at, suspended_until FROM customers WHERE id = @id AND @role::text = 'customer' FOR UPDATE
+), locked_mitra AS MATERIALIZED (
+    SELECT deleted_at, suspended_at, suspended_until FROM mitras WHERE id = @id AND @role = 'mitra' FOR UPDATE
+)
+SELECT deleted_at IS NOT NULL AS is_deleted, suspended_at, suspended_until
+FROM (SELECT * FROM locked_customer UNION ALL SELECT * FROM locked_mitra) AS locked_account
+
+-- name: mark_customer_deleted :exec
+-- Delete the account (active → deleted), and replace the name.
+UPDATE customers SET deleted_at = curhat_now(), call_name = @name WHERE id = @id
+
+-- name: mark_mitra_deleted :exec
+-- Delete the account (active → deleted), and replace the name. The mitra is offline and suspended from now on.
+UPDATE mitras
+SET deleted_at = curhat_now(), display_name = @name, online = false, break_until = NULL,
+    suspended_at = coalesce(suspended_at, curhat_now()), suspended_until = NULL
+WHERE id = @id
+
+-- name: take_phone_number :exec
+-- Take the role @role from the person. If the person has the other role too, the person keeps the number for that role.
+-- Otherwise the person loses the number.
+WITH other_role AS (
+    SELECT 'mitra' AS role FROM mitras WHERE id = @id AND @role::text = 'customer' AND deleted_at IS NULL
+    UNION ALL
+    SELECT 'customer' FROM customers WHERE id = @id AND @role = 'mitra' AND deleted_at IS NULL
+)
+UPDATE people
+SET only_role = coalesce((SELECT role FROM other_role), only_role),
+    phone_number = CASE
+        WHEN EXISTS (SELECT 1 FROM other_role) THEN phone_number
+        ELSE '+999' || lpad(nextval('deleted_phone_numbers')::text, 12, '0')
+    END
+WHERE id = @id
+
+-- name: end_codes_of_phone :exec
+-- Delete the one-time codes of this number for this role.
+DELETE FROM one_time_codes WHERE phone_number = @phone_number AND role = @role
+
+-- name: empty_inbox :exec
+-- Delete the text messages to this number.
+DELETE FROM development_inbox WHERE phone_number = @phone_number
+
+-- name: delete_tokens :execrows
+-- Delete the tokens of a deleted account. The push subscriptions of the tokens end with them.
+DELETE FROM access_tokens WHERE user_id = @user_id AND role = @role
+
+-- name: forget_devices_of_person :exec
+-- Delete the known devices of a person without a valid token.
+DELETE FROM known_devices WHERE person_id = @person_id AND NOT EXISTS (
+    SELECT 1 FROM access_tokens
+    WHERE user_id = @person_id AND known_device_digest = known_devices.digest AND revoked_at IS NULL
+        AND expires_at > curhat_now()
+)
+
+-- name: keep_erased_phone :exec
+-- Keep what the same phone number inherits (P.4), for @kept_months. A second deletion adds to the first.
+-- nullable: @suspended_at, @suspended_until
+INSERT INTO erased_phones (digest, role, trial_used, suspended_at, suspended_until, blocked_by, expires_at)
+SELECT @digest, @role, @trial_used, @suspended_at, @suspended_until, @blocked_by::uuid[],
+    curhat_now() + make_interval(months => @kept_months)
+ON CONFLICT (digest, role) DO UPDATE
+SET trial_used = erased_phones.trial_used OR excluded.trial_used, suspended_at = excluded.suspended_at,
+    suspended_until = excluded.suspended_until, expires_at = excluded.expires_at,
+    blocked_by = ARRAY(SELECT DISTINCT unnest(erased_phones.blocked_by || excluded.blocked_by))
+
+-- name: inherit_erased_phone :optional
+-- Take what this phone number inherits. The new account holds it from now on.
+-- nullable: suspended_at, suspended_until
+-- row: ErasedPhone
+DELETE FROM erased_phones WHERE digest = @digest AND role = @role AND expires_at > (SELECT curhat_now())
+RETURNING trial_used, suspended_at, suspended_until, blocked_by
+
+-- name: give_customer_inheritance :exec
+-- Give a new customer the used trial and the suspension of an earlier account.
+-- nullable: @suspended_at, @suspended_until
+UPDATE customers
+SET trial_used_before = @trial_used, suspended_at = @suspended_at, suspended_until = @suspended_until WHERE id = @id
+
+-- name: give_mitra_inheritance :exec
+-- Give a new mitra the suspension of an earlier account.
+-- nullable: @suspended_at, @suspended_until
+UPDATE mitras SET suspended_at = @suspended_at, suspended_until = @suspended_until WHERE id = @id
+
+-- name: prune_erased_phones :execrows
+-- Delete at most @max_phones rows whose time is over (P.4).
+DELETE FROM erased_phones WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM erased_phones WHERE expires_at <= (SELECT curhat_now())
+    ORDER BY expires_at LIMIT @max_phones FOR UPDATE SKIP LOCKED
+))
 
 -- After a restore to an earlier time -----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, TypeVar
@@ -18,7 +18,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter
 
-from curhat.accounts import codes, cookies, phone, queries, requesters
+from curhat.accounts import codes, cookies, erased_phones, phone, queries, requesters
 from curhat.accounts.cookies import ReadScope
 from curhat.accounts.delays import refuse_while_waiting, remaining
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, CodeNotSent, FreshCodeMissing, NotInvited
@@ -35,17 +35,20 @@ from curhat.accounts.schemas import (
     Transport,
 )
 from curhat.accounts.token_lookup import TokenLookup
-from curhat.kit.audit import AuditAction, write_audit_entry
+from curhat.deadlines import service as deadlines
+from curhat.kit.audit import AuditAction, forget_name_in_audit, write_audit_entry
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import (
     BusinessError,
     Forbidden,
     NotFound,
+    ServiceUnavailable,
     Suspended,
     Unauthenticated,
     invalid_field,
 )
 from curhat.kit.identity import Identity, Role
+from curhat.kit.queries import read_clock
 from curhat.kit.settings import DEFAULT_PHONE_REGIONS, Settings
 from curhat.kit.signals import Signals
 from curhat.realtime import protocol
@@ -55,6 +58,12 @@ from curhat.realtime.hub import Hub
 log = structlog.get_logger(__name__)
 
 Person = TypeVar("Person", OwnCustomer, OwnMitra)
+
+# Writes the blocks that a new account inherits (P.4): the account, the people of the other role who blocked an earlier
+# account of the same phone number, and the person of the other role who has the same number.
+InheritBlocks = Callable[[Transaction, Identity, Sequence[UUID], UUID | None], Awaitable[None]]
+# Deadline kind: the suspension of this mitra is perhaps over. The package `journeys` has its transition.
+SUSPENSION_OVER: Final = "suspension_over"
 
 # Each process that receives this signal closes sockets, and removes tokens from its cache.
 SIGNAL: Final = "sockets"
@@ -263,11 +272,12 @@ async def _count_code(
 
 
 async def verify_customer_code(
-    tx: Transaction, secret_key: bytes, data: CodeVerification, device: SigningDevice
+    tx: Transaction, secret_key: bytes, data: CodeVerification, device: SigningDevice, inherit: InheritBlocks
 ) -> SignIn[OwnCustomer] | BusinessError:
     """Mark a live code as used, and sign the customer in.
 
-    The first sign-in creates the customer, with `data.call_name`.
+    The first sign-in creates the customer, with `data.call_name`. If the number's owner deleted an account within the
+    last KEEP_ERASED_PHONE_MONTHS months, the new account inherits what P.4 says. `inherit` writes the inherited blocks.
 
     Returns CodeInvalid for a wrong code, and counts the try. The caller must commit the transaction and then raise the
     returned error.
@@ -284,16 +294,20 @@ async def verify_customer_code(
     elif name is None:
         raise CallNameRequired
     else:
-        customer = OwnCustomer(await queries.ensure_person(tx, phone_number=phone_number), name)
+        customer = OwnCustomer(await _ensure_person(tx, phone_number, "customer"), name)
         await queries.insert_customer(tx, id=customer.id, call_name=name)
+        await _inherit(tx, secret_key, Identity("customer", customer.id), phone_number, inherit)
     stranger = await queries.use_code(tx, id=data.request_id)
     return await _sign_in(tx, "customer", customer, data.transport, device, stranger)
 
 
 async def verify_mitra_code(
-    tx: Transaction, secret_key: bytes, data: CodeVerification, device: SigningDevice
+    tx: Transaction, secret_key: bytes, data: CodeVerification, device: SigningDevice, inherit: InheritBlocks
 ) -> SignIn[OwnMitra] | BusinessError:
     """Mark a live code as used, and sign the mitra in.
+
+    At the first sign-in after an invitation, the mitra inherits what an earlier account of the number left (P.4).
+    `inherit` writes the inherited blocks.
 
     Returns CodeInvalid for a wrong code, and counts the try. Returns NotInvited or Suspended for a right code, and
     marks the code as used. The caller must commit the transaction and then raise the returned error. Raises CodeInvalid
@@ -306,10 +320,59 @@ async def verify_mitra_code(
     known = await queries.find_mitra_by_phone(tx, phone_number=phone_number)
     if known is None:
         return NotInvited()
-    if known.is_suspended:
+    inherits_suspension = await _inherit(tx, secret_key, Identity("mitra", known.id), phone_number, inherit)
+    if known.is_suspended or inherits_suspension:
         return Suspended()
     mitra = OwnMitra(known.id, known.display_name)
     return await _sign_in(tx, "mitra", mitra, data.transport, device, stranger)
+
+
+async def _ensure_person(tx: Transaction, phone_number: str, role: Role) -> UUID:
+    """Return the person with this phone number who can have this role, and make one if there is none.
+
+    The caller holds the lock of the phone number. Raises ServiceUnavailable until `curhat migrate --after` has run, if
+    the number belongs to a person who deleted this role.
+    """
+    person_id = await queries.ensure_person(tx, phone_number=phone_number, role=role)
+    if person_id is None:
+        raise ServiceUnavailable
+    return person_id
+
+
+async def _inherit(
+    tx: Transaction, secret_key: bytes, identity: Identity, phone_number: str, inherit: InheritBlocks
+) -> bool:
+    """Give a new account what an earlier account of the same phone number left (P.4). Returns whether it is suspended.
+
+    The two accounts of one number are never paired with each other, even if they are two people in the tables.
+    """
+    digest = erased_phones.digest_of(secret_key, phone_number)
+    left = await queries.inherit_erased_phone(tx, digest=digest, role=identity.role)
+    same_phone = await queries.find_same_phone(tx, id=identity.user_id)
+    blocked_by = [] if left is None else left.blocked_by
+    if blocked_by or same_phone is not None:
+        await inherit(tx, identity, blocked_by, same_phone)
+    if left is None or not (left.trial_used or left.suspended_at is not None):
+        return False
+    if identity.role == "customer":
+        await queries.give_customer_inheritance(
+            tx,
+            id=identity.user_id,
+            trial_used=left.trial_used,
+            suspended_at=left.suspended_at,
+            suspended_until=left.suspended_until,
+        )
+        return left.suspended_at is not None
+    if left.suspended_at is None:
+        return False
+    await queries.give_mitra_inheritance(
+        tx, id=identity.user_id, suspended_at=left.suspended_at, suspended_until=left.suspended_until
+    )
+    if left.suspended_until is not None:
+        wait_seconds = max(0.0, (left.suspended_until - await read_clock(tx)).total_seconds())
+        await deadlines.arm_another(tx, SUSPENSION_OVER, [identity.user_id], wait_seconds)
+    _signal_mitra_changed(tx, identity.user_id)
+    return True
 
 
 async def _phone_proved_by(
@@ -428,12 +491,13 @@ def _signal(tx: Transaction, sockets: SocketsToClose) -> None:
 
 
 async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> int:
-    """Delete codes older than 24 h, tokens that have been invalid for a week, and old known devices.
+    """Delete old codes, tokens that have been invalid for a week, old known devices and old rows of erased phones.
 
     Each kind is limited to `max_rows`. Returns the highest number of rows of one kind.
     """
     await queries.prune_code_days(tx)
     return max(
+        await queries.prune_erased_phones(tx, max_phones=max_rows),
         await queries.prune_codes(tx, max_codes=max_rows),
         await queries.prune_known_devices(tx, valid_seconds=KNOWN_DEVICE_SECONDS, max_devices=max_rows),
         await queries.prune_tokens(tx, max_tokens=max_rows),
@@ -587,7 +651,8 @@ async def invite_mitra(
     name = checked_name(display_name, "display_name")
     _check_capacity(max_customers)
     normalised = phone.normalise(phone_number, phone_regions)
-    mitra_id = await queries.ensure_person(tx, phone_number=normalised)
+    await queries.lock_phone(tx, phone_number=normalised)
+    mitra_id = await _ensure_person(tx, normalised, "mitra")
     inserted = await queries.insert_mitra(tx, id=mitra_id, display_name=name, max_customers=max_customers)
     if inserted:
         await write_audit_entry(tx, by, "mitra_invited", "mitra", mitra_id, new=name)
@@ -751,6 +816,96 @@ async def _locked_mitra(tx: Transaction, mitra_id: UUID) -> LockedMitra:
 
 def _signal_mitra_changed(tx: Transaction, mitra_id: UUID) -> None:
     tx.signal("mitra_changed", msgspec.json.encode([mitra_id]))
+
+
+# Deleted accounts ----------------------------------------------------------------------------------------
+
+# The name of a deleted account, which the other side and the operators see.
+DELETED_NAME: Final = "Akun dihapus"
+
+
+class DeletedAccount(msgspec.Struct, frozen=True):
+    """An account that was deleted just now. `token_digests` are the digests of its tokens."""
+
+    phone_number: str
+    suspended_at: datetime | None
+    suspended_until: datetime | None
+    token_digests: list[bytes]
+
+
+async def lock_account(tx: Transaction, identity: Identity) -> bool:
+    """Lock the account of this person before its deletion. Returns False if it is deleted already. Raises NotFound.
+
+    From now on, a new payment of the customer, and an accept of the mitra, wait for the end of this transaction.
+    """
+    if await queries.lock_person(tx, id=identity.user_id) is None:
+        raise NotFound
+    account = await queries.lock_account(tx, id=identity.user_id, role=identity.role)
+    if account is None:
+        raise NotFound
+    return not account.is_deleted
+
+
+async def delete_account(tx: Transaction, identity: Identity) -> DeletedAccount:
+    """Delete the account: no name, no phone number, no token, no code (P.3). The caller has called `lock_account`.
+
+    If the person also has the other role, the phone number stays for that role. Every process closes the sockets.
+    """
+    person_id, role = identity.user_id, identity.role
+    account = await queries.lock_account(tx, id=person_id, role=role)
+    phone_number = await queries.find_own_phone(tx, id=person_id)
+    if account is None or phone_number is None:
+        raise NotFound
+    digests = await sign_out_other_devices(tx, role, person_id)
+    if role == "customer":
+        await queries.mark_customer_deleted(tx, id=person_id, name=DELETED_NAME)
+    else:
+        await queries.mark_mitra_deleted(tx, id=person_id, name=DELETED_NAME)
+        _signal_mitra_changed(tx, person_id)
+    await queries.end_codes_of_phone(tx, phone_number=phone_number, role=role)
+    await queries.empty_inbox(tx, phone_number=phone_number)
+    await queries.take_phone_number(tx, id=person_id, role=role)
+    _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role=role, user_id=person_id))
+    return DeletedAccount(phone_number, account.suspended_at, account.suspended_until, digests)
+
+
+async def keep_erased_phone(
+    tx: Transaction,
+    secret_key: bytes,
+    role: Role,
+    deleted: DeletedAccount,
+    *,
+    trial_used: bool,
+    blocked_by: Sequence[UUID],
+) -> None:
+    """Keep what the same phone number inherits when it comes back (P.4). Writes nothing if there is nothing to inherit.
+
+    The database stores a keyed digest instead of the number.
+    """
+    if not (trial_used or blocked_by or deleted.suspended_at is not None):
+        return
+    await queries.keep_erased_phone(
+        tx,
+        digest=erased_phones.digest_of(secret_key, deleted.phone_number),
+        role=role,
+        trial_used=trial_used,
+        suspended_at=deleted.suspended_at,
+        suspended_until=deleted.suspended_until,
+        blocked_by=blocked_by,
+        kept_months=erased_phones.KEPT_MONTHS,
+    )
+
+
+async def erase(tx: Transaction, role: Role, user_id: UUID) -> bool:
+    """Delete the tokens and the known devices of a deleted account, and the name of a mitra in the audit.
+
+    Returns False: nothing is left. A repeated call changes nothing.
+    """
+    await queries.delete_tokens(tx, user_id=user_id, role=role)
+    await queries.forget_devices_of_person(tx, person_id=user_id)
+    if role == "mitra":
+        await forget_name_in_audit(tx, user_id)
+    return False
 
 
 # Identifying the caller ---------------------------------------------------------------------------------

@@ -48,8 +48,10 @@ from curhat.payments import endpoints as payments
 from curhat.payments.mock import endpoints as mock_gateway
 from curhat.presence import endpoints as presence
 from curhat.pricing import endpoints as pricing
+from curhat.privacy.erasure import endpoints as erasure
 from curhat.privacy.export import endpoints as export
 from curhat.realtime import endpoints as realtime
+from curhat.safety.erasure.service import inherit_blocks
 from curhat.safety.ratings import endpoints as ratings
 from curhat.safety.reports import endpoints as reports
 from curhat.sessions import endpoints as sessions
@@ -77,6 +79,7 @@ ROUTES = [
     *realtime.ROUTES,
     *control_center.ROUTES,
     *notifications.ROUTES,
+    *erasure.ROUTES,
 ]
 DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *mock_gateway.DEVELOPMENT_ROUTES, read_api_docs]
 
@@ -108,6 +111,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             "gateway": given(lambda s: s.gateway),
             "authenticator": given(lambda s: s.authenticator),
             "code_senders": given(lambda s: s.code_senders),
+            "inherit_blocks": given(lambda _: inherit_blocks),
             "message_writer": given(lambda s: s.message_writer),
             "vapid_key": given(lambda s: s.vapid_key),
             "push_addresses": given(lambda s: s.push_addresses),

@@ -179,6 +179,13 @@ def check_process(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fi
     yield Finding("ok", "push", _push_channels(settings))
     for risk in settings.allow_insecure:
         yield Finding("warn", "accepted risks", f"{risk}: {RISKS[risk]} ({PREFIX}ALLOW_INSECURE)")
+    if settings.erasure_list is None:
+        yield Finding(
+            "warn",
+            "list of erasures",
+            f"set {PREFIX}ERASURE_LIST to a file outside the database, on another disk, and copy it with the backups; "
+            "without it, a restore brings deleted accounts back",
+        )
     if message := _shared_origins(settings):
         yield Finding("warn", "public origins", message)
     if settings.operations_host not in ("127.0.0.1", "::1", "localhost"):

@@ -43,6 +43,7 @@ from curhat.presence.customers import CustomerConnections
 from curhat.presence.events import PRESENCE_CHANGED
 from curhat.presence.hooks import PresenceHooks
 from curhat.presence.service import Presence
+from curhat.privacy.erasure.service import Erasing
 from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import Hub
 from curhat.realtime.protocol import Refused, SendMessage, Sent
@@ -237,6 +238,7 @@ class Services:
         self.transitions: dict[str, Transition] = {
             **Transitions(database, presence, self.gateway).by_kind(),
             **PushTransitions(database, connected_among, self.outbox.wake).by_kind(),
+            **Erasing(database, settings.erasure_list).by_kind(),
             BOOKS_CLOSE: BookClosing(database, self.gateway),
         }
         self.deadline_loop = Loop(database, self.transitions)

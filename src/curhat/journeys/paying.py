@@ -50,7 +50,8 @@ async def open_payment(
     # A block that is under way closes the requests of the customer's open payment. Wait for it, so that it cannot miss
     # this payment (T.1).
     await blocks.lock_blocks_of(tx, customer_id)
-    await accounts.refuse_suspended_customer(tx, customer_id)
+    # With `until_commit`, no deletion of the account commits meanwhile (P.3).
+    await accounts.refuse_suspended_customer(tx, customer_id, until_commit=True)
     await reports.refuse_unacknowledged(tx, Identity("customer", customer_id))
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)

@@ -15,7 +15,7 @@ from curhat.kit.identity import Identity
 from curhat.kit.queries import read_clock
 
 # Deadline kind: the suspension of this mitra is perhaps over.
-SUSPENSION_OVER: Final = "suspension_over"
+SUSPENSION_OVER: Final = accounts.SUSPENSION_OVER
 
 
 async def suspend(

@@ -43,6 +43,7 @@ AuditAction = Literal[
     "mitra_capacity_changed",
     "mitra_suspended",
     "mitra_suspension_lifted",
+    "account_deleted",
     "customer_suspended",
     "customer_suspension_lifted",
     "report_opened",
@@ -125,3 +126,8 @@ async def write_audit_entry(
 async def has_audit_entry(tx: Transaction, action: AuditAction, subject_id: UUID) -> bool:
     """Return whether this action on this subject has an entry already."""
     return await queries.has_audit_entry(tx, action=action, subject_id=str(subject_id))
+
+
+async def forget_name_in_audit(tx: Transaction, mitra_id: UUID) -> None:
+    """Replace the name of a deleted mitra in the entries of the invitation and of each new name (P.3)."""
+    await queries.forget_name_in_audit(tx, mitra_id=mitra_id)

@@ -13,7 +13,7 @@ Relies on:
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -28,7 +28,7 @@ from curhat.kit.errors import (
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
 )
-from curhat.kit.identity import Caller
+from curhat.kit.identity import Caller, Role
 from curhat.kit.pause_points import pause_point
 
 log = structlog.get_logger(__name__)
@@ -245,3 +245,18 @@ async def insert_answer(tx: Transaction, idempotent: IdempotentRequest, answer: 
 async def prune(tx: Transaction, max_keys: int = MAX_KEYS_PER_PRUNE) -> int:
     """Delete at most `max_keys` keys that are older than one day, oldest first. Returns how many keys it deleted."""
     return await queries.prune_keys(tx, max_keys=max_keys)
+
+
+async def erase(tx: Transaction, role: Role, user_id: UUID) -> bool:
+    """Delete every key of a deleted account. Returns False: nothing is left."""
+    await queries.delete_keys_of_user(tx, role=role, user_id=user_id)
+    return False
+
+
+async def erase_answers_about(
+    tx: Transaction, role: Role, user_ids: Sequence[UUID], about: UUID, session_ids: Sequence[UUID]
+) -> None:
+    """Delete those keys of these users whose stored answer names the person `about`, or one of these sessions."""
+    await queries.delete_keys_about(
+        tx, role=role, user_ids=user_ids, about=str(about), session_ids=session_ids
+    )

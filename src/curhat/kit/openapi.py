@@ -96,7 +96,7 @@ _FRESH_CODE_PARAMETER: Final = {
     "name": "X-Fresh-Code",
     "in": "header",
     "required": True,
-    "description": "A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code.",
+    "description": "A one-time code to the caller's own phone, asked for as at a sign-in: request_id:code.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 100},
 }
 _RETRY_AFTER: Final = {

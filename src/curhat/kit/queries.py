@@ -1,5 +1,6 @@
 """Generated from queries.sql by `make contracts`. Do not edit."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -112,6 +113,46 @@ async def insert_audit_entry(
 ) -> None:
     """Insert an entry into the audit. A trigger refuses every later change of the entry."""
     await db.execute(INSERT_AUDIT_ENTRY, actor, action, subject, subject_id, old_value, new_value)
+
+
+FORGET_NAME_IN_AUDIT: Final = """
+SELECT forget_name_in_audit($1)::text AS done
+"""
+
+
+async def forget_name_in_audit(db: Executor, /, *, mitra_id: UUID) -> str:
+    """Replace the name of a deleted mitra in the audit. The function forget_name_in_audit can change nothing else."""
+    row = await db.fetchrow(FORGET_NAME_IN_AUDIT, mitra_id)
+    if row is None:
+        raise NoRow(FORGET_NAME_IN_AUDIT)
+    value: str = row[0]
+    return value
+
+
+DELETE_KEYS_OF_USER: Final = """
+DELETE FROM idempotency_keys WHERE role = $1 AND user_id = $2
+"""
+
+
+async def delete_keys_of_user(db: Executor, /, *, role: str, user_id: UUID) -> None:
+    """Delete every idempotency key of this user. The stored answers hold names and texts."""
+    await db.execute(DELETE_KEYS_OF_USER, role, user_id)
+
+
+DELETE_KEYS_ABOUT: Final = """
+DELETE FROM idempotency_keys
+WHERE role = $1 AND user_id = ANY ($2::uuid[])
+    AND (created_at < curhat_now() - interval '24 hours' OR position($3::text IN body) > 0
+        OR EXISTS (SELECT 1 FROM unnest($4::uuid[]) AS session_id WHERE position(session_id::text IN body) > 0))
+"""
+
+
+async def delete_keys_about(
+    db: Executor, /, *, role: str, user_ids: Sequence[UUID], about: str, session_ids: Sequence[UUID]
+) -> None:
+    """Delete the keys of these users whose stored answer names the person @about, or one of the sessions @session_ids. Also
+    delete those that are older than 24 hours, as prune_keys does."""
+    await db.execute(DELETE_KEYS_ABOUT, role, user_ids, about, session_ids)
 
 
 READ_CLOCK: Final = """

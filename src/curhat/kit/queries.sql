@@ -44,6 +44,22 @@ DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
 INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
 VALUES (@actor, @action, @subject, @subject_id, @old_value, @new_value)
 
+-- name: forget_name_in_audit :one
+-- Replace the name of a deleted mitra in the audit. The function forget_name_in_audit can change nothing else.
+SELECT forget_name_in_audit(@mitra_id)::text AS done
+
+-- name: delete_keys_of_user :exec
+-- Delete every idempotency key of this user. The stored answers hold names and texts.
+DELETE FROM idempotency_keys WHERE role = @role AND user_id = @user_id
+
+-- name: delete_keys_about :exec
+-- Delete the keys of these users whose stored answer names the person @about, or one of the sessions @session_ids. Also
+-- delete those that are older than 24 hours, as prune_keys does.
+DELETE FROM idempotency_keys
+WHERE role = @role AND user_id = ANY (@user_ids::uuid[])
+    AND (created_at < curhat_now() - interval '24 hours' OR position(@about::text IN body) > 0
+        OR EXISTS (SELECT 1 FROM unnest(@session_ids::uuid[]) AS session_id WHERE position(session_id::text IN body) > 0))
+
 -- name: read_clock :one
 -- Read the database's clock. Only this clock decides whether a time has passed.
 SELECT curhat_now() AS now

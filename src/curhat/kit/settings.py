@@ -135,6 +135,9 @@ class Settings:
     customer_origins: tuple[str, ...]
     mitra_origins: tuple[str, ...]
     control_center_origins: tuple[str, ...]
+    # The file outside the database to which a worker writes each erasure (P.5). None: no erasure is ever finished. In
+    # development, the default is a file in the data directory.
+    erasure_list: Path | None
     # IP addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from these
     # proxies. All clients behind a proxy that is not in `trusted_proxies` share the rate limits of the proxy's address.
     trusted_proxies: tuple[str, ...]
@@ -289,6 +292,9 @@ class Settings:
             customer_origins=role_origins[0],
             mitra_origins=role_origins[1],
             control_center_origins=role_origins[2],
+            erasure_list=reader.value(
+                "ERASURE_LIST", data_dir_of, data_dir / "erasures.jsonl" if development else None
+            ),
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             gateway=reader.choice("GATEWAY", GATEWAYS, "mock"),
             mock_gateway_database_url=reader.value("MOCK_GATEWAY_DATABASE_URL", check_database_url, None),

@@ -50,12 +50,15 @@ async def insert_canned_answers(db: Executor, /, *, mitra_id: UUID, texts: Seque
 
 
 FIND_CUSTOMER_OF_SESSION: Final = """
-SELECT customer_id FROM sessions WHERE id = $1 AND mitra_id = $2
+SELECT sessions.customer_id
+FROM sessions JOIN customers ON customers.id = sessions.customer_id
+WHERE sessions.id = $1 AND sessions.mitra_id = $2 AND customers.deleted_at IS NULL
 """
 
 
 async def find_customer_of_session(db: Executor, /, *, session_id: UUID, mitra_id: UUID) -> UUID | None:
-    """Read the customer of this mitra's session. Returns no row if the session belongs to another mitra."""
+    """Read the customer of this mitra's session. Returns no row if the session belongs to another mitra, or if the
+    customer's account is deleted."""
     row = await db.fetchrow(FIND_CUSTOMER_OF_SESSION, session_id, mitra_id)
     if row is None:
         return None
@@ -104,3 +107,13 @@ DELETE FROM customer_notes WHERE customer_id = $1 AND mitra_id = $2
 
 async def delete_note(db: Executor, /, *, customer_id: UUID, mitra_id: UUID) -> None:
     await db.execute(DELETE_NOTE, customer_id, mitra_id)
+
+
+DELETE_NOTES_OF: Final = """
+DELETE FROM customer_notes WHERE $1 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+"""
+
+
+async def delete_notes_of(db: Executor, /, *, user_id: UUID, role: str) -> None:
+    """Delete the notes about a deleted customer, or those of a deleted mitra."""
+    await db.execute(DELETE_NOTES_OF, user_id, role)

@@ -15,8 +15,11 @@ INSERT INTO canned_answers (mitra_id, position, text)
 SELECT @mitra_id, given.position, given.text FROM unnest(@texts::text[]) WITH ORDINALITY AS given (text, position)
 
 -- name: find_customer_of_session :optional
--- Read the customer of this mitra's session. Returns no row if the session belongs to another mitra.
-SELECT customer_id FROM sessions WHERE id = @session_id AND mitra_id = @mitra_id
+-- Read the customer of this mitra's session. Returns no row if the session belongs to another mitra, or if the
+-- customer's account is deleted.
+SELECT sessions.customer_id
+FROM sessions JOIN customers ON customers.id = sessions.customer_id
+WHERE sessions.id = @session_id AND sessions.mitra_id = @mitra_id AND customers.deleted_at IS NULL
 
 -- name: read_note :optional
 -- Read the mitra's note about this customer. Returns no row if there is no note.
@@ -31,3 +34,7 @@ RETURNING updated_at
 
 -- name: delete_note :exec
 DELETE FROM customer_notes WHERE customer_id = @customer_id AND mitra_id = @mitra_id
+
+-- name: delete_notes_of :exec
+-- Delete the notes about a deleted customer, or those of a deleted mitra.
+DELETE FROM customer_notes WHERE @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END

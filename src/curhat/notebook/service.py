@@ -9,6 +9,7 @@ import msgspec
 
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound, invalid_field
+from curhat.kit.identity import Role
 from curhat.kit.visible_text import checked_text
 from curhat.notebook import queries
 from curhat.notebook.errors import TextChangedMeanwhile
@@ -81,6 +82,17 @@ async def change_note(
         return _note_of("", None)
     changed = await queries.write_note(tx, customer_id=customer_id, mitra_id=mitra_id, text=text)
     return _note_of(text, changed)
+
+
+async def erase(tx: Transaction, role: Role, user_id: UUID) -> bool:
+    """Delete the notes about a deleted customer, or the notes and canned answers of a deleted mitra.
+
+    Returns False: nothing is left.
+    """
+    await queries.delete_notes_of(tx, role=role, user_id=user_id)
+    if role == "mitra":
+        await queries.delete_canned_answers(tx, mitra_id=user_id)
+    return False
 
 
 async def _customer_of(tx: Transaction, mitra_id: UUID, session_id: UUID) -> UUID:

@@ -390,3 +390,13 @@ async def prune_subscriptions(db: Executor, /, *, max_rows: int) -> list[PrunedS
     owners of the deleted subscriptions. A token is deleted a week after its end, so the index access_tokens_by_end has
     few ended tokens."""
     return [PrunedSubscription(*row) for row in await db.fetch(PRUNE_SUBSCRIPTIONS, max_rows)]
+
+
+DELETE_SUBSCRIPTIONS_OF: Final = """
+DELETE FROM push_subscriptions WHERE user_id = $1 AND role = $2
+"""
+
+
+async def delete_subscriptions_of(db: Executor, /, *, user_id: UUID, role: Role) -> None:
+    """Delete the subscriptions of a deleted account, with their messages."""
+    await db.execute(DELETE_SUBSCRIPTIONS_OF, user_id, role)

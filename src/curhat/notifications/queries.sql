@@ -168,3 +168,7 @@ DELETE FROM push_subscriptions WHERE ctid = ANY (ARRAY(
     FOR UPDATE OF subscriptions SKIP LOCKED
 ))
 RETURNING role, user_id
+
+-- name: delete_subscriptions_of :exec
+-- Delete the subscriptions of a deleted account, with their messages.
+DELETE FROM push_subscriptions WHERE user_id = @user_id AND role = @role

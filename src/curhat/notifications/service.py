@@ -250,3 +250,9 @@ def _bytes_of(text: str, field: str) -> bytes:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), altchars="-_", validate=True)
     except ValueError:
         raise invalid_field(field, "must be base64url") from None
+
+
+async def erase(tx: Transaction, role: Role, user_id: UUID) -> bool:
+    """Delete the push subscriptions of a deleted account, with their messages. Returns False: nothing is left."""
+    await queries.delete_subscriptions_of(tx, user_id=user_id, role=role)
+    return False

@@ -173,3 +173,36 @@ UPDATE streams SET epoch = gen_random_uuid()
 async def renew_epochs(db: Executor, /) -> int:
     """Give each stream a new epoch. No client can then resume a stream."""
     return rows_changed(await db.execute(RENEW_EPOCHS))
+
+
+DELETE_STREAM: Final = """
+DELETE FROM stream_events WHERE role = $1 AND user_id = $2
+"""
+
+
+async def delete_stream(db: Executor, /, *, role: Role, user_id: UUID) -> None:
+    """Delete the events of a deleted account. The row of the stream keeps the last number."""
+    await db.execute(DELETE_STREAM, role, user_id)
+
+
+DELETE_EVENTS_ABOUT: Final = """
+WITH gone AS (
+    DELETE FROM stream_events
+    WHERE role = $1 AND user_id = ANY ($2::uuid[])
+        AND (at < curhat_now() - interval '24 hours' OR position($3::text IN data) > 0
+            OR EXISTS (
+                SELECT 1 FROM unnest($4::uuid[]) AS session_id WHERE position(session_id::text IN data) > 0
+            ))
+    RETURNING user_id
+)
+UPDATE streams SET epoch = gen_random_uuid()
+WHERE role = $1 AND user_id IN (SELECT user_id FROM gone)
+"""
+
+
+async def delete_events_about(
+    db: Executor, /, *, role: Role, user_ids: Sequence[UUID], about: str, session_ids: Sequence[UUID]
+) -> None:
+    """Delete the events of these users that name the person @about, or one of the sessions @session_ids. Also delete those
+    that are older than 24 hours, as prune_events does. Each stream that loses an event gets a new epoch, so that its clients fetch their state instead of resuming with a gap."""
+    await db.execute(DELETE_EVENTS_ABOUT, role, user_ids, about, session_ids)

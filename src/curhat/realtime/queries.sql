@@ -64,3 +64,22 @@ DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
 -- name: renew_epochs :execrows
 -- Give each stream a new epoch. No client can then resume a stream.
 UPDATE streams SET epoch = gen_random_uuid()
+
+-- name: delete_stream :exec
+-- Delete the events of a deleted account. The row of the stream keeps the last number.
+DELETE FROM stream_events WHERE role = @role AND user_id = @user_id
+
+-- name: delete_events_about :exec
+-- Delete the events of these users that name the person @about, or one of the sessions @session_ids. Also delete those
+-- that are older than 24 hours, as prune_events does. Each stream that loses an event gets a new epoch, so that its clients fetch their state instead of resuming with a gap.
+WITH gone AS (
+    DELETE FROM stream_events
+    WHERE role = @role AND user_id = ANY (@user_ids::uuid[])
+        AND (at < curhat_now() - interval '24 hours' OR position(@about::text IN data) > 0
+            OR EXISTS (
+                SELECT 1 FROM unnest(@session_ids::uuid[]) AS session_id WHERE position(session_id::text IN data) > 0
+            ))
+    RETURNING user_id
+)
+UPDATE streams SET epoch = gen_random_uuid()
+WHERE role = @role AND user_id IN (SELECT user_id FROM gone)

@@ -174,3 +174,18 @@ async def renew_epochs(tx: Transaction) -> int:
     now on. With a new epoch, no device can resume its stream, so each device fetches its state again.
     """
     return await queries.renew_epochs(tx)
+
+
+async def erase(tx: Transaction, role: Role, user_id: UUID) -> bool:
+    """Delete the events of a deleted account. Returns False: nothing is left."""
+    await queries.delete_stream(tx, role=role, user_id=user_id)
+    return False
+
+
+async def erase_events_about(
+    tx: Transaction, role: Role, user_ids: Sequence[UUID], about: UUID, session_ids: Sequence[UUID]
+) -> None:
+    """Delete those events of these users that name the person `about`, or one of these sessions."""
+    await queries.delete_events_about(
+        tx, role=role, user_ids=user_ids, about=str(about), session_ids=session_ids
+    )

@@ -849,6 +849,82 @@ async def read_overdue_text(db: Executor, /, *, kept_months: int, reportable_hou
     return value
 
 
+HIDE_TEXTS_OF: Final = """
+WITH locked_sessions AS MATERIALIZED (
+    SELECT id FROM sessions
+    WHERE $1 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+        AND (customer_id = $1 OR mitra_id = $1) AND status = 'ended' AND text_hidden_at IS NULL
+    ORDER BY id
+    FOR NO KEY UPDATE
+)
+UPDATE sessions SET text_hidden_at = curhat_now() FROM locked_sessions WHERE sessions.id = locked_sessions.id
+"""
+
+
+async def hide_texts_of(db: Executor, /, *, user_id: UUID, role: Role) -> None:
+    """Hide the text of all ended sessions of a deleted account from both members (readable → hidden). The statement locks
+    the sessions in id order."""
+    await db.execute(HIDE_TEXTS_OF, user_id, role)
+
+
+LIST_ERASABLE_TEXTS: Final = """
+SELECT id FROM sessions
+WHERE $1 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    AND (customer_id = $1 OR mitra_id = $1)
+    AND ended_at <= (SELECT curhat_now() - make_interval(hours => $3)) AND text_deleted_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+ORDER BY id
+LIMIT $4
+"""
+
+
+async def list_erasable_texts(
+    db: Executor, /, *, user_id: UUID, role: Role, reportable_hours: int, max_sessions: int
+) -> list[UUID]:
+    """Find at most @max_sessions ended sessions of a deleted account whose text can be deleted now: the members have had
+    @reportable_hours to report the session, and no report holds it."""
+    return [
+        row[0] for row in await db.fetch(LIST_ERASABLE_TEXTS, user_id, role, reportable_hours, max_sessions)
+    ]
+
+
+FORGET_END_NOTES: Final = """
+UPDATE sessions SET end_note = $1
+WHERE $2 = CASE $3::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    AND (customer_id = $2 OR mitra_id = $2)
+    AND text_deleted_at IS NOT NULL AND end_note IS NOT NULL AND end_note <> $1
+"""
+
+
+async def forget_end_notes(db: Executor, /, *, forgotten: str, user_id: UUID, role: Role) -> None:
+    """Replace the reasons that a mitra wrote, in the sessions of a deleted account whose text is deleted."""
+    await db.execute(FORGET_END_NOTES, forgotten, user_id, role)
+
+
+class TextLeft(msgspec.Struct, frozen=True):
+    sessions: int
+    ended_at: datetime | None
+    is_active: bool
+
+
+READ_TEXT_LEFT: Final = """
+SELECT count(*) FILTER (WHERE text_deleted_at IS NULL) AS sessions, max(ended_at) AS ended_at,
+    coalesce(bool_or(status = 'active'), false) AS is_active
+FROM sessions
+WHERE $1 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    AND (customer_id = $1 OR mitra_id = $1)
+"""
+
+
+async def read_text_left(db: Executor, /, *, user_id: UUID, role: Role) -> TextLeft:
+    """Read what is left of the text of a deleted account. `sessions` counts the sessions whose text is not deleted.
+    `ended_at` is the last end of a session. `is_active`: a session still runs."""
+    row = await db.fetchrow(READ_TEXT_LEFT, user_id, role)
+    if row is None:
+        raise NoRow(READ_TEXT_LEFT)
+    return TextLeft(*row)
+
+
 FIND_SESSION_OF_CHARGE: Final = """
 SELECT extensions.session_id
 FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id

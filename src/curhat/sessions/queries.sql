@@ -482,6 +482,47 @@ SELECT greatest(
     )
 )::float8 AS overdue_seconds
 
+-- name: hide_texts_of :exec
+-- Hide the text of all ended sessions of a deleted account from both members (readable → hidden). The statement locks
+-- the sessions in id order.
+WITH locked_sessions AS MATERIALIZED (
+    SELECT id FROM sessions
+    WHERE @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+        AND (customer_id = @user_id OR mitra_id = @user_id) AND status = 'ended' AND text_hidden_at IS NULL
+    ORDER BY id
+    FOR NO KEY UPDATE
+)
+UPDATE sessions SET text_hidden_at = curhat_now() FROM locked_sessions WHERE sessions.id = locked_sessions.id
+
+-- name: list_erasable_texts :many
+-- Find at most @max_sessions ended sessions of a deleted account whose text can be deleted now: the members have had
+-- @reportable_hours to report the session, and no report holds it.
+SELECT id FROM sessions
+WHERE @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    AND (customer_id = @user_id OR mitra_id = @user_id)
+    AND ended_at <= (SELECT curhat_now() - make_interval(hours => @reportable_hours)) AND text_deleted_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM held_sessions WHERE held_sessions.session_id = sessions.id)
+ORDER BY id
+LIMIT @max_sessions
+
+-- name: forget_end_notes :exec
+-- Replace the reasons that a mitra wrote, in the sessions of a deleted account whose text is deleted.
+UPDATE sessions SET end_note = @forgotten
+WHERE @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    AND (customer_id = @user_id OR mitra_id = @user_id)
+    AND text_deleted_at IS NOT NULL AND end_note IS NOT NULL AND end_note <> @forgotten
+
+-- name: read_text_left :one
+-- Read what is left of the text of a deleted account. `sessions` counts the sessions whose text is not deleted.
+-- `ended_at` is the last end of a session. `is_active`: a session still runs.
+-- nullable: ended_at
+-- row: TextLeft
+SELECT count(*) FILTER (WHERE text_deleted_at IS NULL) AS sessions, max(ended_at) AS ended_at,
+    coalesce(bool_or(status = 'active'), false) AS is_active
+FROM sessions
+WHERE @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    AND (customer_id = @user_id OR mitra_id = @user_id)
+
 -- name: find_session_of_charge :optional
 -- Find the session whose extension this charge attempt pays for. Returns no row if the attempt does not pay for an
 -- extension.

@@ -11,7 +11,7 @@ import msgspec
 from curhat.deadlines import service as deadlines
 from curhat.kit.database import Executor, Transaction
 from curhat.kit.errors import NotFound, TooManyRequests, ValidationFailed, invalid_field, too_many_until
-from curhat.kit.identity import Identity
+from curhat.kit.identity import Identity, Role
 from curhat.kit.page import PAGE_SIZE, Page
 from curhat.kit.pause_points import pause_point
 from curhat.kit.queries import limit_lock_waits
@@ -24,7 +24,7 @@ from curhat.realtime.event_types import StreamEvent
 from curhat.realtime.service import Appended
 from curhat.sessions import events, extension, pace, queries
 from curhat.sessions.errors import ChatRuns, MitraNotAway, SessionEnded
-from curhat.sessions.queries import DueSession, EndedSession, SessionRow, TextRow
+from curhat.sessions.queries import DueSession, EndedSession, SessionRow, TextLeft, TextRow
 from curhat.sessions.schemas import (
     MAX_END_NOTE_CHARACTERS,
     CustomerName,
@@ -442,6 +442,39 @@ async def destroy_due_texts(tx: Transaction, max_messages: int = MAX_MESSAGES_PE
         max_messages=max_messages,
     )
     return max_messages if await destroy_text(tx, due) else 0
+
+
+# The reason of a session's end after a mitra or a customer deleted the account.
+FORGOTTEN_END_NOTE: Final = "-"
+
+
+async def hide_texts_of(tx: Transaction, role: Role, user_id: UUID) -> None:
+    """Hide the text of every ended session of a deleted account from both members (P.3)."""
+    await queries.hide_texts_of(tx, role=role, user_id=user_id)
+
+
+async def text_left_of(tx: Transaction, role: Role, user_id: UUID) -> TextLeft:
+    """Return what is left of the text of a deleted account."""
+    return await queries.read_text_left(tx, role=role, user_id=user_id)
+
+
+async def erase(tx: Transaction, role: Role, user_id: UUID) -> bool:
+    """Delete the text of the sessions of a deleted account, and the reasons that mitras wrote.
+
+    Leaves out a session that ended less than TEXT_REPORTABLE_HOURS ago, and a session that a report holds. Returns True
+    if the caller must call again for more sessions.
+    """
+    await queries.hide_texts_of(tx, role=role, user_id=user_id)
+    found = await queries.list_erasable_texts(
+        tx,
+        role=role,
+        user_id=user_id,
+        reportable_hours=TEXT_REPORTABLE_HOURS,
+        max_sessions=MAX_SESSIONS_PER_DESTROY,
+    )
+    await destroy_text(tx, found)
+    await queries.forget_end_notes(tx, role=role, user_id=user_id, forgotten=FORGOTTEN_END_NOTE)
+    return len(found) == MAX_SESSIONS_PER_DESTROY
 
 
 async def read_overdue_text(db: Executor) -> float | None:

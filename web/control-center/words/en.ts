@@ -893,6 +893,7 @@ const en: typeof id = {
       mitra_capacity_changed: "Mitra's capacity changed",
       mitra_suspended: 'Mitra suspended',
       mitra_suspension_lifted: 'Suspension lifted',
+      account_deleted: 'Account deleted by its owner',
       customer_suspended: 'Customer suspended',
       customer_suspension_lifted: 'Customer’s suspension lifted',
       report_opened: 'Report read',

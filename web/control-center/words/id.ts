@@ -918,6 +918,7 @@ export default {
       mitra_capacity_changed: 'Kapasitas mitra diubah',
       mitra_suspended: 'Mitra ditangguhkan',
       mitra_suspension_lifted: 'Penangguhan dicabut',
+      account_deleted: 'Akun dihapus pemiliknya',
       customer_suspended: 'Pelanggan ditangguhkan',
       customer_suspension_lifted: 'Penangguhan pelanggan dicabut',
       report_opened: 'Laporan dibaca',

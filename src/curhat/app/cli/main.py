@@ -18,6 +18,7 @@ from curhat.app.cli import (
     config,
     deadlines,
     doctor,
+    erasures,
     migrate,
     mitra,
     operator,
@@ -33,7 +34,20 @@ from curhat.kit.errors import BusinessError
 from curhat.kit.migrations import MigrationError
 from curhat.kit.settings import SettingsError
 
-COMMANDS: Final = (serve, worker, roles, migrate, seed, mitra, operator, config, deadlines, restore, doctor)
+COMMANDS: Final = (
+    serve,
+    worker,
+    roles,
+    migrate,
+    seed,
+    mitra,
+    operator,
+    config,
+    deadlines,
+    restore,
+    erasures,
+    doctor,
+)
 
 # The commands of curhat.dev need the packages of the extra `curhat[dev]`.
 DEVELOPMENT_COMMANDS: Final = frozenset({"up", "reset", "simulate", "bots"})

@@ -3,11 +3,14 @@
 import argparse
 import asyncio
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from curhat.app.cli.common import CommandError, Subparsers, database_url_of, joined_settings
 from curhat.kit.database import Database
 from curhat.kit.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from curhat.app.restoring import finishing
 
 DESCRIPTION: Final = """\
 Restore the database to an earlier time, in three steps. Each step can be interrupted and repeated.
@@ -18,7 +21,8 @@ Restore the database to an earlier time, in three steps. Each step can be interr
 3. With the settings of the service:
      curhat restore --finish
    gives every stream a new epoch, signs everybody out, empties Valkey, opens a review case for each charge and
-   refund that only the gateway knows, checks the invariants, and opens the database.
+   refund that only the gateway knows, deletes the accounts of the list of erasures again, checks the
+   invariants, and opens the database.
 
 Until the third step has succeeded, no process serves the restored database. The old directory is never changed."""
 
@@ -31,6 +35,8 @@ NEEDED: Final = (
     "GATEWAY",
     "GATEWAY_WEBHOOK_TOKEN",
     "MOCK_GATEWAY_DATABASE_URL",
+    "ERASURE_LIST",
+    "DATA_DIR",
 )
 
 
@@ -74,6 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
         _recover(arguments)
         return 0
     settings = joined_settings(NEEDED)
+    if settings.erasure_list is not None:
+        # Only a deletion needs the key.
+        settings = joined_settings((*NEEDED, "SECRET_KEY"))
     if arguments.check:
         return asyncio.run(_check(settings))
     asyncio.run(_finish(settings, despite_violations=arguments.despite_violations))
@@ -122,6 +131,7 @@ async def _finish(settings: Settings, *, despite_violations: bool) -> None:
             client,
             build_gateway(settings, gateway_database or database),
             print,
+            erasures=_erasures(settings),
             despite_violations=despite_violations,
         )
     except finishing.RestoreError as error:
@@ -135,6 +145,16 @@ async def _finish(settings: Settings, *, despite_violations: bool) -> None:
         await client.aclose()
         if gateway_database is not None:
             await gateway_database.close()
+
+
+def _erasures(settings: Settings) -> "finishing.Erasures | None":
+    """Return the list of the erasures. In development, no list exists before the first deletion."""
+    from curhat.app.restoring import finishing
+
+    path = settings.erasure_list
+    if path is None or (settings.is_development and not path.exists()):
+        return None
+    return finishing.Erasures(path, settings.secret_key)
 
 
 async def _check(settings: Settings) -> int:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import valkey.asyncio
 
@@ -15,8 +16,11 @@ from curhat.kit import migrations
 from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Database
 from curhat.kit.restored import is_open, restore_marker
+from curhat.kit.settings import PREFIX
 from curhat.payments import queries as payments
 from curhat.payments.gateway import Gateway
+from curhat.privacy.erasure import service as erasure
+from curhat.privacy.erasure.erasure_list import ListError
 from curhat.realtime import service as realtime
 
 # The pattern of all keys of Curhat in Valkey. The service's user is allowed to delete these keys, but not to empty
@@ -24,6 +28,13 @@ from curhat.realtime import service as realtime
 VALKEY_KEYS: Final = "curhat:*"
 
 Say = Callable[[str], None]
+
+
+class Erasures(NamedTuple):
+    """The list of the erasures, and the key with which a deletion keeps what a phone number inherits."""
+
+    path: Path
+    secret_key: bytes
 
 
 class RestoreError(Exception):
@@ -36,10 +47,13 @@ async def finish(
     gateway: Gateway,
     say: Say,
     *,
+    erasures: Erasures | None = None,
     despite_violations: bool = False,
 ) -> None:
     """Make the restored database fit to serve, and open it. Reports each step with `say`.
 
+    `erasures` names the list of the erasures outside the database, because a restored database can hold accounts that
+    were deleted later (P.5). Raises RestoreError if the list cannot be read.
     Raises RestoreError if the database was not restored, if a process serves it, if it lacks migrations, or if an
     invariant does not hold and `despite_violations` is false. Raises GatewayUnknown and ValkeyError if one of them is
     away. The database then stays closed. When the cause is gone, call `finish` again.
@@ -59,11 +73,12 @@ async def finish(
         streams = await realtime.renew_epochs(tx)
         tokens = await accounts.sign_out_everybody(tx)
         operators_tokens = await operators.sign_out_everybody(tx)
-    say(f"1/4 signed out: {tokens} devices of people, {operators_tokens} of operators; {streams} new epochs")
-    say(f"2/4 Valkey: {await _forget_in_valkey(client)} keys deleted")
+    say(f"1/5 signed out: {tokens} devices of people, {operators_tokens} of operators; {streams} new epochs")
+    say(f"2/5 Valkey: {await _forget_in_valkey(client)} keys deleted")
     unknown = await reconciling.find_unknown(database, gateway, restored_to)
     await reconciling.record(database, unknown)
-    say(f"3/4 gateway: {unknown} were lost; each has a review case")
+    say(f"3/5 gateway: {unknown} were lost; each has a review case")
+    say(f"4/5 erasures: {await _replay_erasures(database, erasures)}")
     violations = await broken_invariants(database)
     for violation in violations:
         say(f"      {violation}")
@@ -72,7 +87,7 @@ async def finish(
             f"{len(violations)} rows break an invariant, so the database stays closed; show them to the developers, "
             "or open it all the same with --despite-violations"
         )
-    say(f"4/4 invariants: {len(invariants.ALWAYS)} checked, {len(violations)} rows break one")
+    say(f"5/5 invariants: {len(invariants.ALWAYS)} checked, {len(violations)} rows break one")
     # A process that connected meanwhile has perhaps changed what was compared above.
     await _check_nobody_serves(database)
     async with database.transaction() as tx:
@@ -84,6 +99,22 @@ async def finish(
                 tx, "command line", "database_restored", "database", marker, new=restored_to.isoformat()
             )
     say("the database is open: start the servers and the workers")
+
+
+async def _replay_erasures(database: Database, erasures: Erasures | None) -> str:
+    """Delete the accounts of the list again (P.5). Without a list, say what an operator must do."""
+    if erasures is None:
+        return (
+            f"{PREFIX}ERASURE_LIST names no list. If an account was deleted after the restored time, "
+            "stop, and run: curhat erasures replay FILE"
+        )
+    try:
+        deleted, listed = await erasure.replay(database, erasures.secret_key, erasures.path)
+    except ListError as error:
+        raise RestoreError(
+            f"{error}; fetch the list of the erasures, or make an empty file if no account was ever deleted"
+        ) from error
+    return f"{listed} in the list, {deleted} accounts deleted again"
 
 
 async def broken_invariants(database: Database) -> list[Violation]:

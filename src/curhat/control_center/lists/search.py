@@ -9,7 +9,7 @@ from curhat.control_center.lists.filters import Filters
 from curhat.control_center.lists.query_values import checked_text
 from curhat.kit.errors import ValidationFailed
 
-_HAS_PHONE: Final = "= (SELECT people.id FROM people WHERE people.phone_number = {0})"
+_HAS_PHONE: Final = "IN (SELECT people.id FROM people WHERE people.phone_number = {0})"
 CUSTOMERS_NAMED: Final = "SELECT named.id FROM customers AS named WHERE lower(named.call_name) LIKE {0}"
 MITRAS_NAMED: Final = "SELECT named.id FROM mitras AS named WHERE lower(named.display_name) LIKE {0}"
 

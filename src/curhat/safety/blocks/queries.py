@@ -66,7 +66,8 @@ async def is_blocked_by(db: Executor, /, *, customer_id: UUID, mitra_id: UUID, b
 
 
 COUNT_BLOCKS_BY_CUSTOMER: Final = """
-SELECT count(*)::integer AS blocks FROM blocks WHERE customer_id = $1 AND blocked_by = 'customer'
+SELECT count(*)::integer AS blocks FROM blocks
+WHERE customer_id = $1 AND blocked_by = 'customer' AND session_id IS NOT NULL
 """
 
 
@@ -79,7 +80,8 @@ async def count_blocks_by_customer(db: Executor, /, *, customer_id: UUID) -> int
 
 
 COUNT_BLOCKS_BY_MITRA: Final = """
-SELECT count(*)::integer AS blocks FROM blocks WHERE mitra_id = $1 AND blocked_by = 'mitra'
+SELECT count(*)::integer AS blocks FROM blocks
+WHERE mitra_id = $1 AND blocked_by = 'mitra' AND session_id IS NOT NULL
 """
 
 
@@ -121,20 +123,20 @@ class BlockRow(msgspec.Struct, frozen=True):
 LIST_BLOCKS_BY_CUSTOMER: Final = """
 SELECT blocks.session_id, mitras.display_name AS name, blocks.created_at
 FROM blocks JOIN mitras ON mitras.id = blocks.mitra_id
-WHERE blocks.customer_id = $1 AND blocks.blocked_by = 'customer'
+WHERE blocks.customer_id = $1 AND blocks.blocked_by = 'customer' AND blocks.session_id IS NOT NULL
 ORDER BY blocks.created_at DESC, blocks.session_id DESC
 """
 
 
 async def list_blocks_by_customer(db: Executor, /, *, customer_id: UUID) -> list[BlockRow]:
-    """Read this customer's own blocks, newest first, with the names of the mitras."""
+    """Read this customer's own blocks, newest first, with the names of the mitras. Inherited blocks have no session."""
     return [BlockRow(*row) for row in await db.fetch(LIST_BLOCKS_BY_CUSTOMER, customer_id)]
 
 
 LIST_BLOCKS_BY_MITRA: Final = """
 SELECT blocks.session_id, customers.call_name AS name, blocks.created_at
 FROM blocks JOIN customers ON customers.id = blocks.customer_id
-WHERE blocks.mitra_id = $1 AND blocks.blocked_by = 'mitra'
+WHERE blocks.mitra_id = $1 AND blocks.blocked_by = 'mitra' AND blocks.session_id IS NOT NULL
 ORDER BY blocks.created_at DESC, blocks.session_id DESC
 """
 

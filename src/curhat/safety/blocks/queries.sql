@@ -22,10 +22,12 @@ SELECT EXISTS (
 ) AS is_blocked
 
 -- name: count_blocks_by_customer :one
-SELECT count(*)::integer AS blocks FROM blocks WHERE customer_id = @customer_id AND blocked_by = 'customer'
+SELECT count(*)::integer AS blocks FROM blocks
+WHERE customer_id = @customer_id AND blocked_by = 'customer' AND session_id IS NOT NULL
 
 -- name: count_blocks_by_mitra :one
-SELECT count(*)::integer AS blocks FROM blocks WHERE mitra_id = @mitra_id AND blocked_by = 'mitra'
+SELECT count(*)::integer AS blocks FROM blocks
+WHERE mitra_id = @mitra_id AND blocked_by = 'mitra' AND session_id IS NOT NULL
 
 -- name: insert_block :exec
 INSERT INTO blocks (customer_id, mitra_id, blocked_by, session_id)
@@ -35,11 +37,11 @@ VALUES (@customer_id, @mitra_id, @blocked_by, @session_id)
 DELETE FROM blocks WHERE customer_id = @customer_id AND mitra_id = @mitra_id AND blocked_by = @blocked_by
 
 -- name: list_blocks_by_customer :many
--- Read this customer's own blocks, newest first, with the names of the mitras.
+-- Read this customer's own blocks, newest first, with the names of the mitras. Inherited blocks have no session.
 -- row: BlockRow
 SELECT blocks.session_id, mitras.display_name AS name, blocks.created_at
 FROM blocks JOIN mitras ON mitras.id = blocks.mitra_id
-WHERE blocks.customer_id = @customer_id AND blocks.blocked_by = 'customer'
+WHERE blocks.customer_id = @customer_id AND blocks.blocked_by = 'customer' AND blocks.session_id IS NOT NULL
 ORDER BY blocks.created_at DESC, blocks.session_id DESC
 
 -- name: list_blocks_by_mitra :many
@@ -47,7 +49,7 @@ ORDER BY blocks.created_at DESC, blocks.session_id DESC
 -- row: BlockRow
 SELECT blocks.session_id, customers.call_name AS name, blocks.created_at
 FROM blocks JOIN customers ON customers.id = blocks.customer_id
-WHERE blocks.mitra_id = @mitra_id AND blocks.blocked_by = 'mitra'
+WHERE blocks.mitra_id = @mitra_id AND blocks.blocked_by = 'mitra' AND blocks.session_id IS NOT NULL
 ORDER BY blocks.created_at DESC, blocks.session_id DESC
 
 -- name: list_blocked_mitras :many
