@@ -246,8 +246,8 @@ CLASSES: Final = (
     ),
     DataClass(
         name="machinery",
-        holds="Prices, settings, timers, migrations.",
-        tables=("offers", "configuration", "deadlines", "schema_migrations"),
+        holds="Prices, settings, help lines, timers, migrations.",
+        tables=("offers", "configuration", "help_line_versions", "deadlines", "schema_migrations"),
         kept="While they are in use.",
         why=_NOT_PERSONAL,
         seen_by="Operators.",
