@@ -87,8 +87,9 @@ ALLOWED: Final = {
     "get_text_version": EVERYBODY,
     "publish_text": ADMIN,
     "list_help_line_versions": EVERYBODY,
-    "propose_help_lines": ADMIN,
+    # A proposal before this call would be the newest one, and only the newest can be published.
     "publish_help_lines": ADMIN,
+    "propose_help_lines": ADMIN,
     "list_operators": ADMIN,
     "invite_operator": ADMIN,
     "reset_operator": ADMIN,

@@ -869,8 +869,9 @@ ENTRIES: dict[str, Entry] = {
     "accept_text_as_mitra": Entry("mitra", 204, _acceptance("mitra")),
     "get_help_lines": Entry("anybody", 200, _help_lines),
     "list_help_line_versions": Entry("operator", 200, _operator),
-    "propose_help_lines": Entry("operator", 201, _help_line_proposal),
+    # A proposal before this call would be the newest one, and only the newest can be published.
     "publish_help_lines": Entry("operator", 200, _proposed_help_lines),
+    "propose_help_lines": Entry("operator", 201, _help_line_proposal),
     "list_operators": Entry("operator", 200, _operator),
     "invite_operator": Entry("operator", 201, _operator_invitation),
     "reset_operator": Entry("operator", 201, _other_operator()),

@@ -368,6 +368,8 @@ async def test_a_malformed_id_gets_the_answer_not_found(
         call = prepared[operation.id]
         assert call.caller is not None
         for no_id in NO_IDS:
+            if "version" in call.ids and no_id == "1":
+                continue  # This is the number of a version that exists.
             path = operation.path.format(**dict.fromkeys(call.ids, no_id))
             answer = await server.http.request(
                 operation.method,

@@ -2030,7 +2030,10 @@ BUGS: tuple[Bug, ...] = (
         "a suspended customer opens a payment",
         [REPORTS, SIMULATION],
         in_function(
-            paying, "open_payment", "await accounts.refuse_suspended_customer(tx, customer_id)", "pass"
+            paying,
+            "open_payment",
+            "await accounts.refuse_suspended_customer(tx, customer_id, until_commit=True)",
+            "pass",
         ),
     ),
     Bug(

@@ -621,11 +621,12 @@ async def _(rows: Rows) -> None:
 
 @breaks("no session of two people began after one of them has blocked the other")
 async def _(rows: Rows) -> None:
-    people = {"customer_id": uuid4(), "mitra_id": uuid4()}
-    session_id = await rows.session(**people)
+    customer_id, mitra_id = uuid4(), uuid4()
+    session_id = await rows.session(customer_id=customer_id, mitra_id=mitra_id)
     await rows.write(
-        "blocks", **people, blocked_by="customer", session_id=session_id, created_at=NOW - MINUTE
-    )
+        "blocks", customer_id=customer_id, mitra_id=mitra_id, blocked_by="customer", session_id=session_id,
+        created_at=NOW - MINUTE,
+    )  # fmt: skip
 
 
 @breaks("the text of a held session is not deleted")

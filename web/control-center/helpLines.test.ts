@@ -1,9 +1,31 @@
 import { describe, expect, test } from 'vitest';
-import shipped from '../../src/curhat/content/help_lines/shipped.json';
 import type { Schemas } from '../shared/api/client';
 import { differencesOf, emptyDraft, fromDraft, toDraft } from './helpLines';
 
-const LINES = shipped as Schemas['HelpLine'][];
+const EMERGENCY: Schemas['HelpLine'] = {
+  id: '112',
+  kind: 'line',
+  name: '112',
+  provider: 'Pemerintah daerah',
+  what_for: { id: 'Keadaan darurat', en: 'Emergencies' },
+  channels: [
+    { kind: 'call', value: '112' },
+    { kind: 'whatsapp', value: '+628111129129' },
+  ],
+  hours: { id: '24 jam', en: '24 hours' },
+  region: { id: 'Indonesia', en: 'Indonesia' },
+  language: 'id',
+  is_free: true,
+  note: { id: 'Belum di semua daerah', en: 'Not in every region yet' },
+  verified_at: '2026-11-01T00:00:00Z',
+  source: 'A test',
+};
+const UNKNOWN = { hours: null, is_free: null, note: null, verified_at: null };
+const LINES: Schemas['HelpLine'][] = [
+  { ...EMERGENCY, ...UNKNOWN, id: 'step', kind: 'step', channels: [] },
+  EMERGENCY,
+  { ...EMERGENCY, ...UNKNOWN, id: '119-8', name: '119 ext 8', is_free: false },
+];
 
 describe('the editor of the help lines', () => {
   test('changes nothing in a line that nobody edited', () => {
@@ -11,7 +33,7 @@ describe('the editor of the help lines', () => {
   });
 
   test('keeps several numbers of one kind', () => {
-    const line = fromDraft({ ...toDraft(LINES[1]!), call: '112;  110 ;' });
+    const line = fromDraft({ ...toDraft(LINES[1]!), call: '112;  110 ;', whatsapp: '' });
     expect(line.channels).toEqual([
       { kind: 'call', value: '112' },
       { kind: 'call', value: '110' },
@@ -35,7 +57,7 @@ test('names each difference of two versions once', () => {
       id: '112',
       name: '112',
       what: 'changed',
-      fields: [{ field: 'verifiedAt', before: '', after: '2026-12-01T00:00:00Z' }],
+      fields: [{ field: 'verifiedAt', before: '2026-11-01T00:00:00Z', after: '2026-12-01T00:00:00Z' }],
     },
     expect.objectContaining({ id: 'new', what: 'added' }),
     { id: '119-8', name: '119 ext 8', what: 'removed', fields: [] },

@@ -203,18 +203,3 @@ async def has_account(db: Executor, /, *, role: Role, user_id: UUID) -> bool:
         raise NoRow(HAS_ACCOUNT)
     value: bool = row[0]
     return value
-
-
-COUNT_UNLISTED: Final = """
-SELECT count(*) AS erasures FROM erasures
-WHERE listed_at IS NULL AND deleted_at < curhat_now() - make_interval(secs => $1)
-"""
-
-
-async def count_unlisted(db: Executor, /, *, wait_seconds: float) -> int:
-    """Count the erasures that the list does not have after @wait_seconds."""
-    row = await db.fetchrow(COUNT_UNLISTED, wait_seconds)
-    if row is None:
-        raise NoRow(COUNT_UNLISTED)
-    value: int = row[0]
-    return value

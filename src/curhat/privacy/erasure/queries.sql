@@ -86,8 +86,3 @@ ORDER BY id
 -- Return whether the person has this role.
 SELECT CASE @role::text WHEN 'customer' THEN EXISTS (SELECT 1 FROM customers WHERE id = @user_id)
     ELSE EXISTS (SELECT 1 FROM mitras WHERE id = @user_id) END AS has_account
-
--- name: count_unlisted :one
--- Count the erasures that the list does not have after @wait_seconds.
-SELECT count(*) AS erasures FROM erasures
-WHERE listed_at IS NULL AND deleted_at < curhat_now() - make_interval(secs => @wait_seconds)

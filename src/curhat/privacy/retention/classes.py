@@ -22,6 +22,7 @@ TimedClass = Literal[
     "tries of operators to sign in",
     "push messages",
     "exports",
+    "phones of deleted accounts",
 ]
 TIMED_CLASSES: Final[tuple[TimedClass, ...]] = get_args(TimedClass)
 
@@ -192,6 +193,23 @@ CLASSES: Final = (
         why="They are the proof of a consent (UU PDP, articles 22 to 24).",
         seen_by="The person. Operators see how many people accepted a version.",
     ),
+    DataClass(
+        name="phones of deleted accounts",
+        holds="A keyed hash of the phone number, with the used trial, a suspension, and who blocked the person.",
+        tables=("erased_phones",),
+        kept="12 months after the account is deleted.",
+        why="Nobody leaves a suspension or a block behind by deleting the account (P.4).",
+        seen_by="Nobody. A new account of the same phone number inherits it.",
+        deleted_by="curhat.accounts.service.prune",
+    ),
+    DataClass(
+        name="erasures",
+        holds="Which account was deleted, when, and when its data was erased. It has no name and no phone number.",
+        tables=("erasures",),
+        kept="10 years.",
+        why="The service can show that it erased, and what it must erase again after a restore (P.5).",
+        seen_by="Nobody. The command line of the server.",
+    ),
     # Money, and what explains it ----------------------------------------------------------------------------------
     DataClass(
         name="money",
@@ -272,7 +290,7 @@ CLASSES: Final = (
     ),
     DataClass(
         name="machinery",
-        holds="Prices, settings, timers, migrations.",
+        holds="Prices, settings, published texts, timers, migrations.",
         tables=("offers", "configuration", "texts", "deadlines", "schema_migrations"),
         kept="While they are in use.",
         why=_NOT_PERSONAL,

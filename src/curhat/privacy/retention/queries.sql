@@ -50,5 +50,6 @@ FROM (VALUES
     ('sign-ins of operators', (SELECT min(least(expires_at, revoked_at)) + interval '7 days' FROM operator_tokens)),
     ('tries of operators to sign in', (SELECT min(tried_at) + interval '24 hours' FROM operator_sign_in_tries)),
     ('push messages', (SELECT min(expires_at) FROM push_messages)),
-    ('exports', (SELECT min(begun_at) + interval '24 hours' FROM exports))
+    ('exports', (SELECT min(begun_at) + interval '24 hours' FROM exports)),
+    ('phones of deleted accounts', (SELECT min(expires_at) FROM erased_phones))
 ) AS timed (data_class, ends_at)
