@@ -6,7 +6,7 @@
  * Each snapshot and each `welcome` frame of a new connection contain all open requests. If a card's request is not
  * among these open requests, the request has closed.
  */
-import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
+import { api, codeOf, command, onSignedOut, Refused, type Schemas } from '../shared/api/client';
 import { randomId } from '../shared/baseline';
 import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
@@ -216,12 +216,6 @@ class Work {
     );
   }
 
-  /** Counts the customer's messages that the mitra has not seen. */
-  countUnread(sessionId: string): number {
-    const messages = this.chats.get(sessionId)?.messages ?? [];
-    return messages.filter((message) => message.sender === 'customer' && message.read_at === null).length;
-  }
-
   /**
    * Fetches the state, retries until the fetch succeeds, and then connects. Callers use `start` after the mitra has
    * signed in.
@@ -247,24 +241,6 @@ class Work {
         return true;
       },
     );
-  }
-
-  /**
-   * Starts again if an operator has lifted the suspension. If the token is no longer valid, the app shows the sign-in.
-   */
-  async startIfAdmitted(): Promise<void> {
-    try {
-      await api.get('/api/mitra/me');
-    } catch {
-      return;
-    }
-    await this.start();
-  }
-
-  /** Signs out on this device. Throws `Refused` if the server does not confirm the sign-out. */
-  async signOut(): Promise<void> {
-    await api.post('/api/mitra/auth/logout');
-    signedOut();
   }
 
   /** Switches the mitra online or offline. Throws `Refused`. */
