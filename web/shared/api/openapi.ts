@@ -2706,7 +2706,7 @@ export interface paths {
         };
         /**
          * ExportMitra
-         * @description Send all data of the mitra, as JSON or as a page to read and print. Three a day.
+         * @description Send all data of the mitra, as JSON or as a page to read and print. Three a day. A suspended mitra may do this, too.
          *
          *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
          *     The answer breaks off if the mitra signs out meanwhile. A complete JSON ends with `complete`.
@@ -19095,7 +19095,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, suspended */
+            /** @description `code`: forbidden */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19103,7 +19103,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "suspended";
+                        code?: "forbidden";
                     };
                 };
             };
