@@ -2706,10 +2706,11 @@ export interface paths {
         };
         /**
          * ExportMitra
-         * @description Send all data of the mitra, as JSON or as a page to read and print. Three a day. A suspended mitra may do this, too.
+         * @description Send all data of the mitra, as JSON or as a page to read and print. Three a day.
          *
          *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
          *     The answer breaks off if the mitra signs out meanwhile. A complete JSON ends with `complete`.
+         *     A suspended mitra may do this, too.
          */
         get: operations["export_mitra_data"];
         put?: never;
