@@ -10,8 +10,8 @@ from tests.support.signed_in import ORIGIN, RunningServer
 POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-# Everybody gets the same help lines, and a browser may keep them (H.1, H.2).
-PUBLIC = {"get_help_lines": "public, max-age=300"}
+# Everybody gets the same answer, and a browser may keep it (H.1, H.2).
+PUBLIC = {"get_help_lines": "public, max-age=300", "get_service_facts": "max-age=60, public"}
 
 
 def _protected(answer: httpx.Response, caching: str = "no-store") -> bool:
