@@ -920,7 +920,7 @@ ENTRIES: dict[str, Entry] = {
     "get_customer_session": Entry("customer", 200, _in_session("customer")),
     "delete_chat_text": Entry("customer", 204, _ended_chat),
     "export_customer_data": Entry("customer", 200, _with_fresh_code("customer")),
-    "export_mitra_data": Entry("mitra", 200, _with_fresh_code("mitra")),
+    "export_mitra_data": Entry("mitra", 200, _with_fresh_code("mitra"), admits_suspended=True),
     "delete_customer": Entry("customer", 204, _with_fresh_code("customer")),
     "delete_mitra": Entry("mitra", 204, _with_fresh_code("mitra"), admits_suspended=True),
     "list_customer_messages": Entry("customer", 200, _in_session("customer")),

@@ -279,7 +279,7 @@ async def test_a_change_with_a_cookie_must_come_from_our_own_page(server: Runnin
         assert entry.whose != "anybody"
         token = await server.token(entry.whose, call.caller.id, transport="cookie")
         nobody = Call(None, call.ids, call.query, call.body)
-        cookie = {"Cookie": f"curhat_{role}={token}"}
+        cookie = {"Cookie": f"curhat_{role}={token}", **call.headers}
         before = await business_rows(server.database)
         answers = [
             problem(await send(server, operation, nobody, headers={**cookie, **page}))

@@ -343,11 +343,15 @@ def test_every_operation_and_every_answer_is_described() -> None:
             assert described["tags"]
             for status, response in described["responses"].items():
                 content = response.get("content", {})
-                expected = [] if status == "204" else ["application/json"]
-                if status == "200" and any(
-                    each["name"] == "format" for each in described.get("parameters", [])
-                ):
-                    expected.append("text/csv")
+                expected = [] if status in ("204", "304") else ["application/json"]
+                if status == "200":
+                    expected += [
+                        f"text/{value}"
+                        for parameter in described.get("parameters", [])
+                        if parameter["name"] == "format"
+                        for value in parameter["schema"]["enum"]
+                        if value != "json"
+                    ]
                 assert list(content) == (["application/problem+json"] if status >= "400" else expected)
                 assert response["description"]
 
@@ -381,6 +385,8 @@ def test_every_operation_that_must_not_run_twice_requires_an_idempotency_key() -
         "ask_what_if",
         "open_review_case",
         "publish_text",
+        "propose_help_lines",
+        "publish_help_lines",
         "report_mitra",
         "report_customer",
         "raise_concern",
@@ -409,6 +415,7 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         "get_gateway_notice",
         "get_service_facts",
         "list_public_texts",
+        "get_help_lines",
         "get_mitra_availability",
         "read_development_inbox",
         "set_gateway_behaviour",
@@ -435,14 +442,16 @@ def test_every_operation_declares_its_possible_refusals() -> None:
         if any(parameter["in"] == "query" for parameter in op.parameters)
     }
     with_id = {name for name, operation in OPERATIONS.items() if "{" in operation.path}
-    # A suspended mitra can sign out, read what was decided, and appeal (T.4). The server refuses the mitra's next
-    # sign-in. A suspended customer can pay for nothing (T.3).
+    # A suspended mitra can sign out, read what was decided, appeal (T.4), export (P.6) and delete (P.3). The server
+    # refuses the mitra's next sign-in. A suspended customer can pay for nothing (T.3).
     admitting = {
         "sign_out_mitra",
         "list_reports_of_mitra",
         "list_notices_of_mitra",
         "acknowledge_notice_of_mitra",
         "appeal_of_mitra",
+        "export_mitra_data",
+        "delete_mitra",
     }
     for_payers = {"open_payment", "confirm_payment", "request_extension"}
     assert _with(Suspended.code) == of_mitras - admitting | {"verify_mitra_code"} | for_payers

@@ -2710,6 +2710,7 @@ export interface paths {
          *
          *     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
          *     The answer breaks off if the mitra signs out meanwhile. A complete JSON ends with `complete`.
+         *     A suspended mitra may do this, too.
          */
         get: operations["export_mitra_data"];
         put?: never;
@@ -19095,7 +19096,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, suspended */
+            /** @description `code`: forbidden */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19103,7 +19104,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "suspended";
+                        code?: "forbidden";
                     };
                 };
             };

@@ -19,7 +19,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import ValidationFailed
 from curhat.kit.http import AnyRequest
 from curhat.kit.identity import Identity
-from curhat.kit.openapi import MITRA_SIGNED_IN, SIGNED_IN, answers
+from curhat.kit.openapi import SIGNED_IN, answers
 from curhat.kit.queries import read_clock
 from curhat.kit.settings import Settings
 from curhat.privacy.export import service
@@ -100,13 +100,13 @@ async def export_customer(
 @get(
     "/api/mitra/me/export",
     operation_id="export_mitra_data",
-    responses=answers({200: Export}, *MITRA_SIGNED_IN, FreshCodeMissing, CodeInvalid, ValidationFailed),
+    responses=answers({200: Export}, *SIGNED_IN, FreshCodeMissing, CodeInvalid, ValidationFailed),
 )
 async def export_mitra(
     request: AnyRequest,
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
-    mitra: NamedDependency[Identity],
+    any_mitra: NamedDependency[Identity],
     format: FromQuery[ExportFormat] = "json",  # noqa: A002  the name of the query parameter
     language: FromQuery[Language] = "id",
     zone: FromQuery[str] = DEFAULT_ZONE,
@@ -115,8 +115,9 @@ async def export_mitra(
 
     The header `X-Fresh-Code: <request_id>:<code>` has a new one-time code. `language` and `zone` are those of the page.
     The answer breaks off if the mitra signs out meanwhile. A complete JSON ends with `complete`.
+    A suspended mitra may do this, too.
     """
-    return await _export(request, database, settings, mitra, format, language, zone)
+    return await _export(request, database, settings, any_mitra, format, language, zone)
 
 
 ROUTES: list[BaseRouteHandler] = [export_customer, export_mitra]
