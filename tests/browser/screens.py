@@ -331,7 +331,7 @@ async def search_stop(system: System) -> AsyncIterator[Show]:
 
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, "/app/search", ".waiting")(**options)
-            await page.locator(".actions > button").click()
+            await page.locator(".actions > button:not(.help)").click()
             await expect(page.get_by_role("dialog")).to_be_visible()
             return page
 
@@ -1153,7 +1153,7 @@ async def block(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, f"/app/history/{session['id']}", "footer")(**options)
             await page.locator("header button").last.click()
-            await page.locator("dialog li button").nth(1).click()
+            await page.locator("dialog li button").last.click()
             await expect(page.locator("dialog .said")).to_be_visible()
             return page
 

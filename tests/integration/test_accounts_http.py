@@ -27,6 +27,7 @@ from curhat.kit.identity import Identity
 from curhat.kit.settings import Settings
 from curhat.pricing.endpoints import ROUTES as PRICING_ROUTES
 from curhat.pricing.service import seed_offers
+from curhat.safety.erasure.service import inherit_blocks
 from tests.support.clock import VirtualClock
 from tests.support.signals import RecordedSignals
 from tests.support.signed_in import problem
@@ -99,6 +100,7 @@ async def connect(database: Database, valkey_client: Valkey) -> AsyncIterator[Co
                 "valkey_client": given(valkey_client),
                 "authenticator": given(authenticator),
                 "code_senders": given(code_senders(settings, database)),
+                "inherit_blocks": given(inherit_blocks),
                 "customer": Provide(provide_customer),
                 "mitra": Provide(provide_mitra),
             },

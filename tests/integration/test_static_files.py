@@ -17,7 +17,7 @@ ORIGINS = {
     "mitra": ("https://mitra.example.id",),
     "control-center": ("https://control.example.id",),
 }
-SCRIPT = "assets/index-AbCd_1.js"
+SCRIPT = "assets/index-AbCd_12.js"
 SOURCE = b"console.log('halo');\n" * 50
 
 
@@ -133,7 +133,7 @@ async def test_a_head_request_gets_the_length_and_no_body(browser: httpx.AsyncCl
 
 @pytest.mark.parametrize(
     "path",
-    ["/app/assets/gone-AbCd_1.js", "/app/..%2f..%2fetc/passwd.txt", "/app/assets/index-AbCd_1.js.gz"],
+    ["/app/assets/gone-AbCd_12.js", "/app/..%2f..%2fetc/passwd.txt", "/app/assets/index-AbCd_12.js.gz"],
 )
 async def test_a_file_outside_the_build_is_not_found(browser: httpx.AsyncClient, path: str) -> None:
     assert (await browser.get(path)).status_code == 404
