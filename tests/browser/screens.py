@@ -1153,7 +1153,7 @@ async def block(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, f"/app/history/{session['id']}", "footer")(**options)
             await page.locator("header button").last.click()
-            await page.locator("dialog li button").last.click()
+            await page.get_by_role("dialog").get_by_role("button", name=re.compile("Blokir|Block")).click()
             await expect(page.locator("dialog .said")).to_be_visible()
             return page
 
