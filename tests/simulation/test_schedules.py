@@ -100,7 +100,6 @@ MUST_BE_REACHED = {
     "left: customer_ended",
     "left: mitra_ended",
     "left: time_up",
-    "left: mitra_suspended",
     "left: customer_ended with a report",
     # What a session's end delivered, and a mitra who returned.
     "session delivered",
