@@ -1,3 +1,4 @@
+-- squawk-ignore-file constraint-missing-not-valid, ban-drop-not-null  -- a deployment has few mitras, and blocks are new
 -- Deleted accounts, their erasures, and what a phone number keeps after a deletion (P.3, P.4, P.5).
 
 -- When the owner deleted the account. The row stays without a name, because payments and sessions refer to it.

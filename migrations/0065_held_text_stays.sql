@@ -1,3 +1,4 @@
+-- squawk-ignore-file require-concurrent-index-creation  -- the tables are new
 -- The messages of a held session and of a running one cannot be deleted (P.7, invariant 14). Exports are counted (P.6).
 
 CREATE FUNCTION messages_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
