@@ -57,7 +57,7 @@ ENGLISH = re.compile(
     re.IGNORECASE,
 )
 # A part of a screen that names its language shows a text in this language, whatever the language of the operator is.
-OWN_WORDS = """() => [...document.querySelectorAll('section[lang]')].reduce(
+OWN_WORDS = """() => [...document.querySelectorAll('section[lang], td[lang]')].reduce(
     (words, part) => words.replace(part.innerText, ''), document.body.innerText)"""
 # Codes of the contract match this pattern. A screen must never show a code of the contract.
 RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
